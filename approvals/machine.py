@@ -1,0 +1,365 @@
+"""Which state of an approval request follows which. One pure step, one owner a partition.
+
+    PENDING  ──votes──▶ APPROVED | DENIED      PENDING  ──time──▶ EXPIRED
+    PENDING  ──the client takes it back──▶ CANCELLED
+    APPROVED ──a hold is granted──▶ USED       APPROVED ──time──▶ EXPIRED
+
+Rules:
+ 1. Every hold is answered once, by a Grant or a Refusal. The same hold id coming
+    again (redelivery) gets the same answer again and changes nothing.
+ 2. A hold joins the live request with its match key and rule; else it opens one,
+    whose id is derived from the hold's. Before its answer it is told which: Pending.
+ 3. One approval, one use: the first hold that waits (or else the next that comes)
+    is granted and the request is USED; others that wait are refused.
+ 4. An approval is used only if its votes hold at that moment, by today's directory.
+ 5. A `lookup_only` hold is answered at once: granted on an approval, else refused
+    while its request stays open for a re-run.
+ 6. Time is the bus's, never goes back, and is applied before the input: a request
+    past `expires_us` is EXPIRED whatever comes; a hold past its deadline is refused
+    and its request stays open.
+ 7. A new boot voids the holds of the recorder's earlier boots; requests stay.
+ 8. A vote that does not count (`votes.py`) changes nothing; it is counted.
+ 9. State is bounded: so many open requests a subject, so many ended ones kept, so
+    many holds a request. Above it the new hold is refused, with words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from approvals.state import Held, Request, State
+from approvals.votes import LONGEST_REASON, Directory, Settled, objection, settles
+from schemas.ids import ApprovalId, HoldId, RecorderId
+from schemas.records import (
+    ApprovalMoved,
+    ApprovalRequest,
+    ApprovalState,
+    BootStarted,
+    Grant,
+    HoldEnded,
+    HoldRaised,
+    Pending,
+    Refusal,
+    Tick,
+    Vote,
+)
+from seal.digest import approval_id
+
+Input = HoldRaised | HoldEnded | Vote | BootStarted | Tick
+Body = ApprovalRequest | Vote | Grant | Refusal | ApprovalMoved
+
+MOST_OPEN = 100
+"""Live requests one subject may have."""
+MOST_HOLDS = 1_000
+"""Holds remembered in one request."""
+MOST_ENDED = 1_000
+"""Ended requests kept; the oldest goes first."""
+MOST_STRAYS = 1_000
+KEEP_US = 3_600_000_000
+"""Ended requests are kept an hour past the time in which their holds may come again."""
+
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """To the gateway that has the hold (topic GRANTS, key recorder)."""
+
+    message: Pending | Grant | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """To the ledger, into the shard of this recorder."""
+
+    recorder: RecorderId
+    body: Body
+
+
+Output = Say | Enter
+
+
+def step(state: State, given: Input, time_us: int, directory: Directory) -> tuple[State, tuple[Output, ...]]:
+    """The next state and what is to be said, in order. The same arguments always give the same."""
+    turn = _Turn(state, time_us, directory)
+    turn.pass_time()
+    match given:
+        case HoldRaised():
+            turn.hold_raised(given)
+        case HoldEnded():
+            turn.hold_ended(given)
+        case Vote():
+            turn.vote(given)
+        case BootStarted():
+            turn.boot_started(given.recorder, given.boot)
+        case Tick():
+            pass
+    turn.forget()
+    return turn.state(), tuple(turn.said)
+
+
+class _Turn:
+    """One step under way: a copy of the state that may be written to, and the outputs so far."""
+
+    def __init__(self, state: State, time_us: int, directory: Directory) -> None:
+        self._requests = dict(state.requests)
+        self._boots = dict(state.boots)
+        self._strays = state.strays
+        self._ignored = state.ignored_votes
+        self._now = max(state.now_us, time_us)
+        self._directory = directory
+        self.said: list[Output] = []
+
+    def state(self) -> State:
+        return State(self._requests, self._boots, self._strays, self._now, self._ignored)
+
+    # --- the inputs ------------------------------------------------------------
+
+    def pass_time(self) -> None:
+        for request in self._in_order():
+            if not request.live:
+                continue
+            if request.expires_us <= self._now:
+                self._end(request, ApprovalState.EXPIRED, "nobody approved it in time")
+                continue
+            for held in request.waiting:
+                if held.deadline_us <= self._now:
+                    self._refuse(request.id, held, "nobody decided while it waited: run it again once approved")
+
+    def hold_raised(self, raised: HoldRaised) -> None:
+        if self._say_again(raised.hold):
+            return
+        self.boot_started(raised.recorder, raised.boot)
+        if raised.boot < self._boots.get(raised.recorder, raised.boot):
+            self._stray(raised, ApprovalState.CANCELLED, "its gateway has restarted")
+            return
+        if raised.raised_us + raised.rule.expires_s * _SECOND_US <= self._now:
+            self._stray(raised, ApprovalState.EXPIRED, "it came too late to be asked about")
+            return
+        request = self._live(raised)
+        if request is not None and request.state is ApprovalState.APPROVED and not self._still_approved(request):
+            self._end(request, ApprovalState.EXPIRED, "its votes hold no longer")
+            request = None
+        if request is None:
+            request = self._open(raised)
+        if request is not None:
+            self._join(request, raised)
+
+    def hold_ended(self, ended: HoldEnded) -> None:
+        for request in self._requests.values():
+            for held in request.waiting:
+                if held.hold == ended.hold and held.recorder == ended.recorder:
+                    self._gone(request, held, ended.why)
+                    return
+
+    def vote(self, vote: Vote) -> None:
+        request = self._requests.get(vote.request)
+        if request is None or request.state is not ApprovalState.PENDING or self._counts_not(request, vote):
+            self._ignored += 1
+            return
+        standing = tuple(v for v in request.votes if not self._objects(request, v))
+        if any(v.reviewer == vote.reviewer and v.choice == vote.choice for v in standing):
+            self._ignored += 1
+            return
+        request = self._put(replace(request, votes=(*standing, vote)))
+        self._enter(request, replace(vote, reason=""))
+        settled = self._settled(request)
+        if settled is None:
+            return
+        if settled.approved:
+            self._approve(request, settled)
+        else:
+            self._end(request, ApprovalState.DENIED, "a reviewer denied it")
+
+    def boot_started(self, recorder: RecorderId, boot: int) -> None:
+        if boot <= self._boots.get(recorder, -1):
+            return
+        self._boots[recorder] = boot
+        for request in self._in_order():
+            for held in request.waiting:
+                if held.recorder == recorder and held.boot < boot:
+                    self._refuse(request.id, held, "its gateway has restarted")
+
+    def forget(self) -> None:
+        """Drops what ended long ago, so that the state is bounded; the oldest first where there are too many."""
+        ended = sorted((r for r in self._requests.values() if not r.live), key=lambda r: (r.ended_us, r.id))
+        over = len(ended) - MOST_ENDED
+        for n, request in enumerate(ended):
+            again_until = max(request.ended_us, request.opened_us + request.raised.rule.expires_s * _SECOND_US)
+            if n < over or again_until + KEEP_US <= self._now:
+                del self._requests[request.id]
+
+    # --- one hold ----------------------------------------------------------------
+
+    def _say_again(self, hold: HoldId) -> bool:
+        """A hold that came before: the same answer to the gateway, nothing new to the ledger."""
+        for request in self._requests.values():
+            for held in request.holds:
+                if held.hold == hold:
+                    self.said.append(Say(held.answer or Pending(hold, held.recorder, request.id)))
+                    return True
+        for refusal in self._strays:
+            if refusal.hold == hold:
+                self.said.append(Say(refusal))
+                return True
+        return False
+
+    def _live(self, raised: HoldRaised) -> Request | None:
+        return next((r for r in self._requests.values() if r.live and _same(r.raised, raised)), None)
+
+    def _open(self, raised: HoldRaised) -> Request | None:
+        subject = raised.subject
+        if sum(r.live and r.raised.subject == subject for r in self._requests.values()) >= MOST_OPEN:
+            self._stray(raised, ApprovalState.CANCELLED, f"this identity has {MOST_OPEN} open approval requests")
+            return None
+        expires = self._now + raised.rule.expires_s * _SECOND_US
+        request = Request(approval_id(raised.hold), ApprovalState.PENDING, raised, self._now, expires)
+        self._put(request)
+        self._enter(request, _asked(request))
+        return request
+
+    def _join(self, request: Request, raised: HoldRaised) -> None:
+        held = Held(raised.hold, raised.recorder, raised.boot, raised.deadline_us)
+        kept = request.holds
+        if len(kept) >= MOST_HOLDS:
+            answered = next((h for h in kept if h.answer is not None), None)
+            if answered is None:
+                self._stray(raised, request.state, f"{MOST_HOLDS} runs of this command wait already")
+                return
+            kept = tuple(h for h in kept if h is not answered)
+        request = self._put(replace(request, holds=(*kept, held)))
+        if held.deadline_us <= self._now:
+            self._refuse(request.id, held, "nobody decided while it waited: run it again once approved")
+        elif request.state is ApprovalState.APPROVED:
+            self._grant(request, held)
+        elif raised.lookup_only:
+            self._refuse(request.id, held, "run it again once approved")
+        else:
+            self.said.append(Say(Pending(held.hold, held.recorder, request.id)))
+
+    def _gone(self, request: Request, held: Held, why: str) -> None:
+        """The client left: the request stays, for a re-run. It took the command back: nobody asks any more."""
+        if why == "cancelled" and request.waiting == (held,):
+            self._end(request, ApprovalState.CANCELLED, "the client took it back")
+        else:
+            self._refuse(request.id, held, "the client does not wait any more")
+
+    # --- one request ---------------------------------------------------------------
+
+    def _approve(self, request: Request, settled: Settled) -> None:
+        """An approval lives as long as the rule says, and not past the deadline of a vote that makes it."""
+        by_rule = self._now + request.raised.rule.expires_s * _SECOND_US
+        expires = min(by_rule, *(vote.deadline_us for vote in settled.votes))
+        request = self._put(replace(request, state=ApprovalState.APPROVED, expires_us=expires))
+        if request.waiting:
+            self._grant(request, request.waiting[0])
+
+    def _grant(self, request: Request, held: Held) -> None:
+        settled = self._settled(request)
+        if settled is None or not settled.approved:
+            raise AssertionError("granting what is not approved")  # no caller does: stop before anything is said
+        grant = Grant(
+            hold=held.hold,
+            recorder=held.recorder,
+            request=request.id,
+            first_hold=request.raised.hold,
+            commitment=request.raised.commitment,
+            votes=tuple(replace(vote, reason="") for vote in settled.votes),
+            expires_us=request.expires_us,
+            at_us=self._now,
+        )
+        self._answer(request.id, held, grant)
+        detail = "another run of the command has used the approval: run it again to ask again"
+        self._end(self._requests[request.id], ApprovalState.USED, detail)
+
+    def _end(self, request: Request, state: ApprovalState, detail: str) -> None:
+        """Into a state without a way out; whoever still waits is refused."""
+        self._put(replace(request, state=state, ended_us=self._now))
+        if state is not ApprovalState.DENIED:  # a denial's entry is the vote itself
+            self._enter(request, ApprovalMoved(request.id, request.state, state, self._now))
+        for held in request.waiting:
+            self._refuse(request.id, held, detail)
+
+    def _refuse(self, request: ApprovalId, held: Held, detail: str) -> None:
+        state = self._requests[request].state
+        self._answer(request, held, Refusal(held.hold, held.recorder, request, state, self._now, detail))
+
+    def _answer(self, request: ApprovalId, held: Held, answer: Grant | Refusal) -> None:
+        found = self._requests[request]
+        holds = tuple(replace(h, answer=answer) if h.hold == held.hold else h for h in found.holds)
+        self._put(replace(found, holds=holds))
+        self.said.append(Say(answer))
+        self.said.append(Enter(held.recorder, answer))
+
+    def _stray(self, raised: HoldRaised, state: ApprovalState, detail: str) -> None:
+        request = approval_id(raised.hold)
+        refusal = Refusal(raised.hold, raised.recorder, request, state, self._now, detail)
+        self._strays = (*self._strays, refusal)[-MOST_STRAYS:]
+        self.said.append(Say(refusal))
+        self.said.append(Enter(raised.recorder, refusal))
+
+    # --- votes, against today's directory ----------------------------------------
+
+    def _settled(self, request: Request) -> Settled | None:
+        asked = request.raised
+        said = settles(
+            request.id, asked.commitment, request.votes, self._directory, asked.rule, asked.subject, self._now
+        )
+        return said if isinstance(said, Settled) else None
+
+    def _still_approved(self, request: Request) -> bool:
+        settled = self._settled(request)
+        return settled is not None and settled.approved
+
+    def _objects(self, request: Request, vote: Vote) -> bool:
+        asked = request.raised
+        why = objection(vote, request.id, asked.commitment, self._directory, asked.rule, asked.subject, self._now)
+        return why is not None
+
+    def _counts_not(self, request: Request, vote: Vote) -> bool:
+        return len(vote.reason) > LONGEST_REASON or self._objects(request, vote)
+
+    # --- reading and writing ---------------------------------------------------------
+
+    def _in_order(self) -> list[Request]:
+        """By age, whatever order a stored state came back in: outputs must not depend on it."""
+        return sorted(self._requests.values(), key=lambda r: (r.opened_us, r.id))
+
+    def _put(self, request: Request) -> Request:
+        self._requests[request.id] = request
+        return request
+
+    def _enter(self, request: Request, body: Body) -> None:
+        self.said.append(Enter(request.raised.recorder, body))
+
+
+def _same(asked: HoldRaised, raised: HoldRaised) -> bool:
+    """The same command under the same rule. The match key covers subject and target; they are compared all the same."""
+    return (asked.match_key, asked.rule, asked.subject, asked.target) == (
+        raised.match_key,
+        raised.rule,
+        raised.subject,
+        raised.target,
+    )
+
+
+def _asked(request: Request) -> ApprovalRequest:
+    raised = request.raised
+    return ApprovalRequest(
+        request=request.id,
+        first_hold=raised.hold,
+        session=raised.session,
+        subject=raised.subject,
+        target=raised.target,
+        environment=raised.environment,
+        commitment=raised.commitment,
+        rule=raised.rule,
+        score=raised.score,
+        band=raised.band,
+        signals=raised.signals,
+        effects=raised.effects,
+        opened_us=request.opened_us,
+        expires_us=request.expires_us,
+        content_session=raised.session,
+        content_sha256=raised.content_sha256,
+    )

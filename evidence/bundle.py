@@ -1,0 +1,146 @@
+"""The evidence bundle: one zip that a stranger can navigate and check with the log's verifier key alone.
+
+The same log, query and keys give the same bytes. It is built only of a log that verifies.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from evidence import archive
+from evidence.logcheck import Indexed, Log, check
+from evidence.report import page
+from evidence.tables import Query, as_json, chosen, derive, draw
+from ledger import layout
+from ledger.note import VerifierKey
+from ledger.store import Store
+from ledger.tree import CompactRange
+from schemas.judging import Reviewer
+from schemas.records import KeyEnrolled
+from seal.sign import Domain, Signer
+
+Opener = Callable[[Indexed], bytes | None]
+"""The masked text of an entry's content, or None where its key is not here or destroyed."""
+
+README = """Tallystick evidence bundle
+
+Open index.html. To check everything, offline, with the log's verifier key from another hand:
+
+    tallystick verify THIS.zip --key LOG.vkey
+
+batches/ and checkpoints/  the log itself for the period: Avro files, C2SP signed notes
+population.csv, exchanges.csv, exceptions.csv, gaps.csv, approvals/   all recomputed by the verifier from batches/
+samples/                   masked text of exchanges drawn by the seed in query.json
+proofs/*.tlog-proof        C2SP proofs that an entry is in the log; any tlog tool checks them
+keys/                      verifier key, enrolments signed by the root key, reviewers' public keys
+manifest.json              digest of every part, signed by the log's key
+"""
+
+
+class CannotBuild(RuntimeError):
+    """The log does not verify, or is empty; nothing was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What stands in keys/."""
+
+    enrolments: tuple[KeyEnrolled, ...]
+    reviewers: tuple[Reviewer, ...]
+
+
+def build(
+    store: Store, shard: str, key: VerifierKey, signer: Signer, query: Query, keys: Keys, opener: Opener | None = None
+) -> bytes:
+    """The zip. `signer` is the log's own key. Raises CannotBuild, StoreBroken."""
+    batches = _numbered(store, layout.batches(shard))
+    notes = _numbered(store, layout.checkpoints(shard))
+    newest = max(notes, default=-1)
+    batches = {n: raw for n, raw in batches.items() if n <= newest}  # a newer one is not signed yet
+    log = check(batches, notes, shard, key, 0)
+    if log.findings:
+        raise CannotBuild(f"the log does not verify: {log.findings[0].what}; run: tallystick ledger verify")
+    if not log.entries:
+        raise CannotBuild("the log has no entries yet")
+    parts = {f"batches/{n:020d}.avro": raw for n, raw in batches.items()}
+    parts |= {f"checkpoints/{n:020d}": raw for n, raw in notes.items()}
+    parts |= derive(log, query)
+    root = root_of(log)
+    parts |= _samples(log, query, root, opener)
+    parts["index.html"] = page(log, query, key, root)
+    parts["README.txt"] = README.encode()
+    parts["keys/log.vkey"] = f"{key}\n".encode()
+    parts["keys/enrolments.json"] = as_json([_plain(e) for e in keys.enrolments])
+    parts["keys/reviewers.json"] = as_json([_reviewer(r) for r in keys.reviewers])
+    parts["manifest.json"] = manifest(parts, key, signer)
+    return archive.pack(parts)
+
+
+def root_of(log: Log) -> bytes:
+    tree: CompactRange = log.base.extend(log.hashes)
+    return tree.root()
+
+
+def manifest(parts: Mapping[str, bytes], key: VerifierKey, signer: Signer) -> bytes:
+    listed = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(parts.items())}
+    signature = signer.sign(Domain.MANIFEST, manifest_message(key.name, listed))
+    return manifest_bytes(key.name, listed, base64.b64encode(signature).decode())
+
+
+def manifest_message(origin: str, listed: Mapping[str, str]) -> bytes:
+    return json.dumps([1, origin, sorted(listed.items())], separators=(",", ":")).encode()
+
+
+def manifest_bytes(origin: str, listed: Mapping[str, str], signature: str) -> bytes:
+    return as_json({"format": 1, "origin": origin, "parts": dict(listed), "signature": signature})
+
+
+def sample_facts(e: Indexed) -> dict[str, object]:
+    """The part of a sample that follows from the entry."""
+    return {"index": e.index, "kind": type(e.entry.body).__name__, "leaf": e.leaf.hex()}
+
+
+def _samples(log: Log, query: Query, root: bytes, opener: Opener | None) -> dict[str, bytes]:
+    made = {}
+    for e in draw(chosen(log, query), query, root):
+        opened = opener(e) if opener is not None else None
+        text = None if opened is None else opened.decode("utf-8", "replace")
+        made[f"samples/{e.index}.json"] = as_json({**sample_facts(e), "masked": text})
+    return made
+
+
+def _numbered(store: Store, prefix: str) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    for name in store.keys(prefix):
+        number = name.removeprefix(prefix).removesuffix(".avro")
+        if number.isdecimal():
+            found[int(number)] = store.get(name)
+    return found
+
+
+def _plain(e: KeyEnrolled) -> dict[str, object]:
+    return {
+        "name": e.name,
+        "role": e.role,
+        "public_key": e.public_key,
+        "from_us": e.from_us,
+        "until_us": e.until_us,
+        "signature": e.signature,
+    }
+
+
+def _reviewer(r: Reviewer) -> dict[str, object]:
+    return {
+        "name": r.name,
+        "public_key": r.public_key,
+        "groups": sorted(_texts(r.groups)),
+        "identities": sorted(_texts(r.identities)),
+    }
+
+
+def _texts(values: Iterable[str]) -> list[str]:
+    return list(values)

@@ -1,0 +1,162 @@
+"""Checks a bundle's parts: the manifest's signature and digests, the log, and all that follows from it. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+
+from approvals.votes import Directory, DirectoryInvalid, Settled, settles
+from evidence.archive import Unpacked
+from evidence.bundle import manifest_bytes, manifest_message, root_of, sample_facts
+from evidence.logcheck import Indexed, Log, check
+from evidence.outcome import Code
+from evidence.report import page
+from evidence.tables import Query, as_json, chosen, derive, draw
+from ledger.note import VerifierKey
+from schemas.ids import ApprovalId
+from schemas.judging import Reviewer
+from schemas.records import ApprovalRequest, Grant, Released
+from seal.sign import BadSignature, Domain
+from seal.sign import check as check_signature
+
+MANIFEST = "manifest.json"
+_DAMAGE = (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError)
+
+
+def check_bundle(unpacked: Unpacked, key: VerifierKey) -> Log:
+    parts = unpacked.parts
+    log = _log(parts, key)
+    for name in unpacked.twice:
+        log.found(Code.EXTRA, f"{name!a} is in the zip twice")
+    for name in unpacked.packed:
+        log.found(Code.ALTERED, f"{name!a} was packed again")
+    listed = _manifest(log, parts, key)
+    for name, digest in sorted(listed.items()):
+        if name in unpacked.packed:
+            continue
+        if name not in parts:
+            log.found(Code.MISSING, f"{name} is missing")
+        elif hashlib.sha256(parts[name]).hexdigest() != digest:
+            log.found(Code.ALTERED, f"{name} was altered")
+    if listed:
+        for name in sorted(set(parts) - set(listed) - {MANIFEST}):
+            log.found(Code.EXTRA, f"{name!a} was added")
+    if not log.findings:
+        _agreement(log, parts, key)
+    return log
+
+
+def _log(parts: Mapping[str, bytes], key: VerifierKey) -> Log:
+    batches = _numbered(parts, "batches/", ".avro")
+    notes = _numbered(parts, "checkpoints/", "")
+    log = check(batches, notes, key.name.rpartition("/")[2], key, 0)
+    if not batches and not notes:
+        log.found(Code.MISSING, "the bundle has no batch and no checkpoint")
+    return log
+
+
+def _numbered(parts: Mapping[str, bytes], prefix: str, suffix: str) -> dict[int, bytes]:
+    found = {}
+    for name, data in parts.items():
+        number = name[len(prefix) : len(name) - len(suffix)]
+        plain = len(number) == 20 and number.isascii() and number.isdecimal()
+        if plain and name == f"{prefix}{number}{suffix}" and int(number) < 2 * len(parts) + 10_000:
+            found[int(number)] = data
+    return found
+
+
+def _manifest(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> dict[str, str]:
+    """What it lists, or nothing where it is not the signed one."""
+    raw = parts.get(MANIFEST)
+    if raw is None:
+        log.found(Code.MISSING, f"{MANIFEST} is missing")
+        return {}
+    try:
+        said = json.loads(raw)
+        listed = {str(name): str(digest) for name, digest in said["parts"].items()}
+        signature = base64.b64decode(said["signature"], validate=True)
+        same = manifest_bytes(key.name, listed, said["signature"]) == raw
+        check_signature(key.public, Domain.MANIFEST, manifest_message(key.name, listed), signature)
+    except BadSignature:
+        log.found(Code.ALTERED, f"{MANIFEST} is not signed by the trusted key")
+        return {}
+    except _DAMAGE:
+        log.found(Code.ALTERED, f"{MANIFEST} was damaged")
+        return {}
+    if not same:
+        log.found(Code.ALTERED, f"{MANIFEST} is not written as it was")
+    return listed
+
+
+def _agreement(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> None:
+    """Everything that follows from the entries is made again and compared."""
+    try:
+        asked = json.loads(parts["query.json"])
+        query = Query(int(asked["from_us"]), int(asked["to_us"]), str(asked["seed"]), int(asked["sample"]))
+        root = root_of(log)
+        made = derive(log, query) | {"index.html": page(log, query, key, root)}
+        samples = {f"samples/{e.index}.json": e for e in draw(chosen(log, query), query, root)}
+    except _DAMAGE:
+        log.found(Code.ALTERED, "query.json asks for nothing that can be made again")
+        return
+    for name, data in sorted(made.items()):
+        if parts.get(name) != data:
+            log.found(Code.ALTERED, f"{name} is not what the entries say")
+    folders = ("approvals/", "proofs/", "samples/")
+    for name in sorted(set(parts) - set(made) - set(samples)):
+        if name.startswith(folders):
+            log.found(Code.EXTRA, f"{name!a} does not follow from the entries")
+    for name, e in samples.items():
+        _sample(log, parts.get(name, b""), name, e)
+    _votes(log, parts)
+
+
+def _sample(log: Log, raw: bytes, name: str, e: Indexed) -> None:
+    try:
+        said = json.loads(raw)
+        same = as_json({**sample_facts(e), "masked": said["masked"]}) == raw
+    except _DAMAGE:
+        same = False
+    if not same:
+        log.found(Code.ALTERED, f"{name} is not the entry that was drawn")
+
+
+def _votes(log: Log, parts: Mapping[str, bytes]) -> None:
+    """Every grant's votes settle its request; every release has its grant."""
+    try:
+        directory = Directory(_reviewer(r) for r in json.loads(parts["keys/reviewers.json"]))
+    except (*_DAMAGE, DirectoryInvalid):
+        log.found(Code.CANNOT, "keys/reviewers.json cannot be read: votes were not checked")
+        return
+    bodies = [(e.index, e.entry.body) for e in log.entries]
+    requests: dict[ApprovalId, ApprovalRequest] = {b.request: b for _, b in bodies if isinstance(b, ApprovalRequest)}
+    granted = set()
+    for index, body in bodies:
+        if not isinstance(body, Grant):
+            continue
+        request = requests.get(body.request)
+        if request is None:
+            log.found(Code.MISSING, f"entry {index}: a grant without its approval request")
+            continue
+        said = settles(
+            body.request, request.commitment, body.votes, directory, request.rule, request.subject, body.at_us
+        )
+        if isinstance(said, Settled) and said.approved and body.commitment == request.commitment:
+            granted.add((body.request, body.commitment))
+        else:
+            why = said.ignored[0].why if said.ignored else "too few people"
+            log.found(Code.ALTERED, f"entry {index}: the grant's votes do not approve its request: {why}")
+    for index, body in bodies:
+        if isinstance(body, Released) and (body.request, body.commitment) not in granted:
+            log.found(Code.MISSING, f"entry {index}: a command was released without a valid grant in the log")
+
+
+def _reviewer(said: dict[str, object]) -> Reviewer:
+    groups, identities = said["groups"], said["identities"]
+    if not isinstance(groups, list) or not isinstance(identities, list):
+        raise TypeError("a reviewer's groups and identities are lists")
+    return Reviewer(
+        str(said["name"]), bytes.fromhex(str(said["public_key"])), tuple(map(str, groups)), tuple(map(str, identities))
+    )

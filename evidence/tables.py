@@ -1,0 +1,188 @@
+"""Everything in a bundle that follows from the entries: made by the builder, made again by the verifier. Pure.
+
+Because both call `derive`, "the report agrees with the log" is one comparison of bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from evidence.logcheck import Indexed, Log
+from evidence.population import Row, count
+from ledger.note import public_part
+from ledger.proof import Proof
+from ledger.tree import HashTree
+from schemas.ids import ApprovalId, HoldId
+from schemas.records import (
+    ApprovalMoved,
+    ApprovalRequest,
+    Conflict,
+    Exchange,
+    Gap,
+    Grant,
+    Hold,
+    HoldGone,
+    Refusal,
+    Released,
+    Result,
+    ScreenDisagrees,
+    SessionClosed,
+    Undecoded,
+    Vote,
+)
+
+EXCEPTIONS = (Undecoded, Conflict, ScreenDisagrees)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What was asked: entries with from_us <= time < to_us, and how many exchanges to draw by which seed."""
+
+    from_us: int
+    to_us: int
+    seed: str
+    sample: int
+
+    def has(self, found: Indexed) -> bool:
+        return self.from_us <= found.entry.time_us < self.to_us
+
+
+def chosen(log: Log, query: Query) -> list[Indexed]:
+    return [e for e in log.entries if query.has(e)]
+
+
+def draw(entries: Sequence[Indexed], query: Query, root: bytes) -> list[Indexed]:
+    """The exchanges with the smallest SHA-256(root ‖ seed ‖ index): known to nobody before root and seed are."""
+
+    def rank(e: Indexed) -> bytes:
+        return hashlib.sha256(root + query.seed.encode() + e.index.to_bytes(8, "big")).digest()
+
+    exchanges = [e for e in entries if isinstance(e.entry.body, Exchange)]
+    return sorted(sorted(exchanges, key=rank)[: query.sample], key=lambda e: e.index)
+
+
+def derive(log: Log, query: Query) -> dict[str, bytes]:
+    """Part name -> bytes, for every part that follows from entries and query."""
+    entries = chosen(log, query)
+    tree = HashTree(log.base)
+    tree.extend(log.hashes)
+    requests = approvals(entries)
+    parts = {
+        "query.json": as_json(query),
+        "population.csv": table(
+            [f.name for f in dataclasses.fields(Row)], map(_cells, count(e.entry for e in entries))
+        ),
+        "exchanges.csv": _entries_csv(entries, Exchange),
+        "gaps.csv": _entries_csv(entries, Gap),
+        "exceptions.csv": _exceptions(entries),
+    }
+    for request, about in requests.items():
+        parts[f"approvals/{request}.json"] = as_json([described(e) for e in about])
+    proved = {e.index for e in draw(entries, query, tree.root())} | {e.index for a in requests.values() for e in a}
+    for index in sorted(proved):
+        proof = Proof(index, tuple(tree.inclusion_proof(index, tree.size)), public_part(log.note))
+        parts[f"proofs/{index}.tlog-proof"] = proof.text().encode()
+    return parts
+
+
+def approvals(entries: Sequence[Indexed]) -> dict[ApprovalId, list[Indexed]]:
+    """All that concerns each request: request, holds, votes, answers, release, exchange."""
+    holds: dict[HoldId, ApprovalId] = {}
+    for e in entries:
+        body = e.entry.body
+        if isinstance(body, Hold | Grant | Refusal | Released):
+            holds[body.hold] = body.request
+        elif isinstance(body, ApprovalRequest):
+            holds[body.first_hold] = body.request
+    about: dict[ApprovalId, list[Indexed]] = {}
+    for e in entries:
+        body = e.entry.body
+        request: ApprovalId | None = None
+        if isinstance(body, ApprovalRequest | Vote | Grant | Refusal | Released | ApprovalMoved | Hold):
+            request = body.request
+        elif isinstance(body, HoldGone | Exchange) and body.hold is not None:
+            request = holds.get(body.hold)
+        if request is not None and request.replace("-", "").isalnum():
+            about.setdefault(request, []).append(e)
+    return dict(sorted(about.items()))
+
+
+def described(e: Indexed) -> dict[str, Any]:
+    """An entry for people; bytes as hex."""
+    return {
+        "index": e.index,
+        "kind": type(e.entry.body).__name__,
+        "leaf": e.leaf,
+        "entry": dataclasses.asdict(e.entry),
+    }
+
+
+def as_json(value: Any) -> bytes:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True, default=_hex) + "\n").encode()
+
+
+def _hex(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"no JSON form for {type(value).__name__}")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")  # RFC 4180
+    writer.writerow(head)
+    writer.writerows([cell(v) for v in row] for row in rows)
+    return out.getvalue().encode()
+
+
+def cell(value: Any) -> str:
+    """As text. What a spreadsheet would run as a formula gets an apostrophe in front."""
+    if isinstance(value, bytes):
+        value = value.hex()
+    elif isinstance(value, tuple):
+        value = as_json([dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for v in value])  # type: ignore[arg-type]
+        value = json.dumps(json.loads(value), separators=(",", ":"))
+    elif isinstance(value, StrEnum):
+        value = value.value
+    text = "" if value is None else str(value)
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not isinstance(value, int) else text
+
+
+def _cells(row: Any) -> list[Any]:
+    return [getattr(row, f.name) for f in dataclasses.fields(row)]
+
+
+def _entries_csv(entries: Sequence[Indexed], kind: type[Any]) -> bytes:
+    names = [f.name for f in dataclasses.fields(kind)]
+    found = (e for e in entries if isinstance(e.entry.body, kind))
+    return table(["index", "time_us", *names], ([e.index, e.entry.time_us, *_cells(e.entry.body)] for e in found))
+
+
+def exceptional(e: Indexed) -> str:
+    """Why an auditor should look at this entry, or ""."""
+    body = e.entry.body
+    if isinstance(body, EXCEPTIONS):
+        return type(body).__name__
+    if isinstance(body, Exchange) and body.result is Result.UNKNOWN:
+        return "result unknown"
+    if isinstance(body, Exchange) and not body.effects_complete and body.result is Result.EXECUTED:
+        return "effects not fully known"
+    if isinstance(body, SessionClosed) and body.reason.value == "cut":
+        return "session cut"
+    return ""
+
+
+def _exceptions(entries: Sequence[Indexed]) -> bytes:
+    found = ((e, exceptional(e)) for e in entries)
+    rows = ([e.index, e.entry.time_us, e.entry.source, type(e.entry.body).__name__, why] for e, why in found if why)
+    return table(["index", "time_us", "source", "kind", "why"], rows)

@@ -1,0 +1,164 @@
+"""The slow way: one sync group at a time, for whatever must be refused, held or waited for.
+
+A barrier (a command that may change settings) is sent, and nothing behind it is
+judged before the target has answered. Within a pipeline that needs a Flush of
+ours and a look at the settings, because the target reports them only at
+ReadyForQuery. A group with a command to hold goes nowhere until that is settled,
+so that nothing of it is upstream meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ingest.postgres import refuse, resolve
+from ingest.postgres.refuse import Refusal
+from ingest.postgres.relay import LARGEST_COPY_DATA, Message, Relay
+from schemas.records import Decision
+from wire.postgres import messages as wire
+from wire.postgres.reader import HEADER, RemoteFault, cut
+
+Hold = Callable[[Relay, Message, bytes, bool], Awaitable[Refusal | None]]
+"""(relay, message, its bytes, nothing is upstream) -> None if it may run, else why not."""
+
+
+async def run(relay: Relay, hold: Hold) -> None:
+    """Until the inbox has no whole group left; then the hot path goes on."""
+    try:
+        while not relay.ended and await _next(relay, hold):
+            pass
+    except RemoteFault:
+        relay.fatal("08P01", "tallystick: protocol violation")
+    finally:
+        relay.busy = None
+        if not relay.ended:
+            relay.client.resume("held")
+
+
+async def _next(relay: Relay, hold: Hold) -> bool:
+    found, rest = cut(relay.inbox)
+    if not found:
+        return await _oversized(relay, rest)
+    messages = relay.read(_first_group(found), relay.inbox)
+    last = messages[-1].kind
+    if last in b"PBDEC" and len(relay.inbox) <= relay.capture.max_command and not _oversize_waits(relay, rest):
+        return False  # the group's Sync is still to come
+    if last == 0x58:  # Terminate
+        relay.forward(messages, relay.inbox[: messages[-1].end], ())
+        relay.inbox = b""
+        await asyncio.sleep(0)
+        return False
+    await _group(relay, messages, hold)
+    return True
+
+
+def _first_group(found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    for index, (kind, _, _) in enumerate(found):
+        if kind in b"QFSHXdcf":
+            return found[: index + 1]
+    return found
+
+
+def _oversize_waits(relay: Relay, at: int) -> bool:
+    buffer = relay.inbox
+    if len(buffer) - at < HEADER:
+        return False
+    limit = LARGEST_COPY_DATA if buffer[at] == 0x64 else relay.capture.max_command
+    return int.from_bytes(buffer[at + 1 : at + 5], "big") > limit
+
+
+async def _oversized(relay: Relay, at: int) -> bool:
+    """A message above capture.max_command: its body is thrown away as it comes, and it is refused."""
+    if not _oversize_waits(relay, at):
+        return False
+    kind, length = relay.inbox[0], int.from_bytes(relay.inbox[1:5], "big")
+    if kind not in b"QPBF":
+        raise RemoteFault("message too large")
+    left = length + 1
+    while left and not relay.ended:
+        gone = min(left, len(relay.inbox))
+        relay.inbox = relay.inbox[gone:]
+        left -= gone
+        if left:
+            await asyncio.sleep(0.001)
+            relay.client.resume("held")
+    refusal = refuse.too_large(length - 4, relay.capture.max_command).with_nonce()
+    stand_in = refuse.substitute(refusal, simple=kind in b"QF")
+    message = relay.read(cut(stand_in)[0], stand_in)[0]
+    relay.forward([message], stand_in, ((0, refusal),))
+    return True
+
+
+async def _group(relay: Relay, messages: list[Message], hold: Hold) -> None:
+    """Judge this group and send as much of it as may go; the rest stays in the inbox."""
+    buffer = relay.inbox
+    pending: dict[bytes, bytes] = {}
+    refusals: list[tuple[int, Refusal]] = []
+    barrier = False
+    for index, message in enumerate(messages):
+        if barrier and message.kind in b"PBQF":
+            await _barrier_in_pipeline(relay, messages[:index], buffer, refusals)
+            return
+        refusal = await _judge(relay, messages, index, pending, hold)
+        if refusal is not None:
+            refusals.append((index, refusal.with_nonce()))
+        if message.kind == 0x50:
+            pending[message.name] = message.text
+        verdict = message.verdict
+        barrier = barrier or (verdict is not None and verdict.judgement.barrier)
+        barrier = barrier or (message.kind == 0x45 and relay.portal_barrier(message))
+    _send(relay, messages, buffer, refusals)
+    if barrier:
+        await relay.until(lambda: relay.dialogue.is_idle or relay.skipping)
+        if relay.group_upstream and not relay.skipping:
+            await resolve.look_at_settings(relay)
+
+
+def _send(relay: Relay, messages: list[Message], buffer: bytes, refusals: list[tuple[int, Refusal]]) -> None:
+    stop = messages[-1].end
+    relay.inbox = relay.inbox[stop:]
+    held = any(m.verdict is not None and m.verdict.judgement.decision is Decision.HOLD for m in messages)
+    relay.forward(messages, buffer[:stop], tuple(refusals), fsync=held)
+
+
+async def _barrier_in_pipeline(
+    relay: Relay, messages: list[Message], buffer: bytes, refusals: list[tuple[int, Refusal]]
+) -> None:
+    _send(relay, messages, buffer, refusals)
+    relay.after_release(wire.FLUSH)
+    await relay.until(lambda: relay.dialogue.is_idle or relay.skipping)
+    if not relay.skipping and not relay.ended:
+        await resolve.look_at_settings(relay)
+
+
+async def _judge(
+    relay: Relay, messages: list[Message], index: int, pending: dict[bytes, bytes], hold: Hold
+) -> Refusal | None:
+    """Why this message is refused, or None."""
+    message = messages[index]
+    limit = relay.capture.max_command
+    if message.kind == 0x46:
+        return refuse.function_call()
+    if message.kind not in b"QBP":
+        return None
+    if message.end - message.start > limit:
+        return refuse.too_large(message.end - message.start, limit)
+    if message.kind == 0x50:
+        if not relay.unsupported:
+            return None
+        probe = Message(0x51, message.start, message.end)
+        probe.text = message.text
+        verdict = relay.judge(probe, pending)
+    else:
+        verdict = relay.judge(message, pending)
+    if verdict is None:
+        return refuse.not_utf8()
+    if relay.unsupported and not verdict.judgement.settings_only:
+        return refuse.unsupported_settings()
+    if message.kind == 0x50 or verdict.judgement.decision is Decision.ALLOW:
+        return None
+    if verdict.judgement.decision is Decision.DENY:
+        return refuse.denied_by_policy(verdict.judgement.rule)
+    whole = relay.inbox[message.start : message.end]
+    return await hold(relay, message, whole, not relay.group_upstream)

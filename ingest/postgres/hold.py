@@ -1,0 +1,311 @@
+"""A held command: asked about, waited for, released or refused.
+
+The command is resolved in its own session, journalled as a HOLD frame (the
+segment is cut at once) and its client is told by a NOTICE. The answer comes on
+the grants topic. Nothing of ours is trusted with it: the gateway checks the
+reviewers' own signatures against its own policy, recomputes the commitment from
+its own bytes, resolves the names again, and never releases on one request twice
+(`used`, written and synced before the release).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from approvals import votes
+from approvals.canonical import canonical
+from bus.topics import BusDown, Consumer
+from ingest.postgres import refuse, resolve
+from ingest.postgres.refuse import Refusal
+from ingest.postgres.relay import Message, Relay
+from ingest.settings import Holding
+from schemas.codec import CodecError, decode, encode
+from schemas.frames import FrameKind
+from schemas.ids import ApprovalId, HoldId
+from schemas.records import (
+    ApprovalState,
+    ApproverRule,
+    Claim,
+    CommandKind,
+    Grant,
+    HeldCommand,
+    HoldGone,
+    Pending,
+    Released,
+)
+from schemas.records import Refusal as RefusalRecord
+from seal import digest
+from wire.postgres import messages as wire
+from wire.postgres.reader import HEADER
+
+Answer = Grant | RefusalRecord
+
+
+class UsedRequests:
+    """Approval requests released once: in memory, and in a file that is synced before the release."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._used = set(path.read_text(encoding="ascii").split()) if path.exists() else set[str]()
+
+    def __contains__(self, request: ApprovalId) -> bool:
+        return request in self._used
+
+    def add(self, request: ApprovalId) -> None:
+        """Durable when it returns. Blocks: not for the loop."""
+        self._used.add(request)
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, request.encode("ascii") + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One outstanding hold."""
+
+    relay: Relay
+    told: ApprovalId
+    answer: asyncio.Future[Answer | None]
+    gone: str = ""  # why the client takes it back
+
+
+@dataclass(slots=True)
+class Desk:
+    """All outstanding holds of one gateway, and the reader of their answers."""
+
+    consumer: Consumer
+    directory: votes.Directory
+    used: UsedRequests
+    match_secret: bytes = field(repr=False)
+    settings: Holding = field(default_factory=Holding)
+    approvals_url: str = ""
+    clock_us: Callable[[], int] = field(default=lambda: time.time_ns() // 1000)
+    waiting: dict[HoldId, Waiting] = field(default_factory=dict)
+    raised: int = 0
+    released: int = 0
+    _reader: asyncio.Task[None] | None = None
+
+    # --- answers --------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Runs only while holds are outstanding."""
+        while self.waiting:
+            try:
+                for message in await self.consumer.batch(100, 0.05):
+                    self._take(message.value)
+            except BusDown:
+                await asyncio.sleep(0.1)
+
+    def _take(self, value: bytes) -> None:
+        try:
+            record = decode(value)
+        except CodecError:
+            return
+        if not isinstance(record, (Grant, RefusalRecord, Pending)):
+            return
+        waiting = self.waiting.get(record.hold)
+        if waiting is None:
+            return
+        if isinstance(record, Pending):
+            if record.request != waiting.told:
+                waiting.told = record.request
+                self._tell(waiting)
+        elif not waiting.answer.done():
+            waiting.answer.set_result(record)
+
+    def _tell(self, waiting: Waiting) -> None:
+        if waiting.relay.client.lost:
+            return
+        text = f"tallystick: this command waits for approval {waiting.told}"
+        waiting.relay.client.write(
+            refuse.notice_response("01TL0", text, f"{self.approvals_url}/approvals/{waiting.told}")
+        )
+
+    # --- one hold -------------------------------------------------------------------
+
+    async def hold(self, relay: Relay, message: Message, whole: bytes, nothing_upstream: bool) -> Refusal | None:
+        """None if the command may run now, else why not."""
+        await relay.until(lambda: relay.dialogue.is_idle or relay.skipping)
+        if relay.dialogue.transaction_status == "E" or relay.skipping:
+            return refuse.failed_transaction()
+        verdict = message.verdict
+        rule = verdict.judgement.approvers if verdict else None
+        if verdict is None or rule is None:
+            return refuse.cannot_be_asked("no rule says who may approve it")
+        lookup_only = not nothing_upstream or (relay.used and relay.dialogue.transaction_status == "T")
+        try:
+            resolved = await resolve.facts(relay, verdict.judgement.names)
+        except resolve.CannotResolve as e:
+            return refuse.cannot_be_asked(str(e))
+        hold = HoldId(f"hold-{secrets.token_hex(16)}")
+        held = self._held(relay, message, whole, resolved, rule, hold, lookup_only=lookup_only)
+        relay.mark()
+        relay.journal.put(relay.number, FrameKind.HOLD, encode(held))
+        relay.journal.cut_now()
+        self.raised += 1
+        try:
+            return await self._settle(relay, message, whole, held)
+        finally:
+            self.waiting.pop(hold, None)
+
+    def _canonical(self, relay: Relay, message: Message, whole: bytes, resolved: tuple[Claim, ...]) -> bytes:
+        bind = wire.parse_bind(whole[HEADER:]) if message.kind == 0x42 else None
+        values, formats = (bind.values, bind.formats) if bind else ((), ())
+        return canonical(message.text, values, formats, _types(relay, message), resolved, relay.facts)
+
+    def _held(
+        self,
+        relay: Relay,
+        message: Message,
+        whole: bytes,
+        resolved: tuple[Claim, ...],
+        rule: ApproverRule,
+        hold: HoldId,
+        *,
+        lookup_only: bool,
+    ) -> HeldCommand:
+        bind = wire.parse_bind(whole[HEADER:]) if message.kind == 0x42 else None
+        what = self._canonical(relay, message, whole, resolved)
+        salt = digest.commitment_salt(self.match_secret, hold)
+        now = self.clock_us()
+        seconds = self.settings.lookup_seconds if lookup_only else self.settings.wire_seconds
+        return HeldCommand(
+            hold=hold,
+            kind=CommandKind.SIMPLE if bind is None else CommandKind.EXTENDED,
+            text=message.text.decode("utf-8"),
+            binds=bind.values if bind else (),
+            bind_formats=bind.formats if bind else (),
+            param_oids=_types(relay, message),
+            resolved=resolved,
+            match_key=digest.match_key(self.match_secret, what),
+            commitment=digest.commitment(salt, what),
+            salt=salt,
+            rule=rule,
+            raised_us=now,
+            deadline_us=now + int(seconds * 1_000_000),
+            lookup_only=lookup_only,
+        )
+
+    async def _settle(self, relay: Relay, message: Message, whole: bytes, held: HeldCommand) -> Refusal | None:
+        waiting = Waiting(relay, digest.approval_id(held.hold), asyncio.get_running_loop().create_future())
+        self.waiting[held.hold] = waiting
+        relay.held = waiting
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._read())
+        try:
+            answer = await self._wait(waiting, held)
+        except asyncio.CancelledError:
+            self._gone(relay, held, waiting.gone or "client left")
+            raise
+        finally:
+            relay.held = None
+        if waiting.gone:
+            self._gone(relay, held, waiting.gone)
+            return refuse.cancelled(held.hold)
+        if answer is None:
+            self._gone(relay, held, "timeout")
+            if held.lookup_only:
+                return refuse.in_used_transaction(waiting.told, held.hold, self.approvals_url)
+            return refuse.expired(waiting.told, held.hold, self.approvals_url)
+        if isinstance(answer, RefusalRecord):
+            return self._refusal(answer, held)
+        return await self._release(relay, message, whole, held, answer)
+
+    async def _wait(self, waiting: Waiting, held: HeldCommand) -> Answer | None:
+        """The answer, or None at the deadline or when the client took it back."""
+        notices = 0.0 if not held.lookup_only else self.settings.lookup_seconds
+        end = time.monotonic() + (held.deadline_us - held.raised_us) / 1_000_000
+        next_notice = time.monotonic() + notices
+        while not waiting.answer.done():
+            now = time.monotonic()
+            if now >= end or waiting.gone:
+                return None
+            if now >= next_notice:
+                self._tell(waiting)
+                next_notice = now + self.settings.notice_seconds
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(waiting.answer), min(end, next_notice) - now)
+        return None if waiting.gone else waiting.answer.result()
+
+    def cancel(self, relay: Relay) -> bool:
+        """A CancelRequest came: whether it was for a held command."""
+        waiting = relay.held
+        if waiting is None or waiting.answer.done():
+            return False
+        waiting.gone = "cancelled"
+        waiting.answer.set_result(None)
+        return True
+
+    def _gone(self, relay: Relay, held: HeldCommand, why: str) -> None:
+        relay.mark()
+        relay.journal.put(relay.number, FrameKind.GONE, encode(HoldGone(held.hold, why, self.clock_us())))
+
+    def _refusal(self, answer: RefusalRecord, held: HeldCommand) -> Refusal:
+        if answer.state is ApprovalState.DENIED:
+            return refuse.denied_by_reviewer(answer.request, held.hold)
+        if answer.state is ApprovalState.PENDING:
+            return refuse.in_used_transaction(answer.request, held.hold, self.approvals_url)
+        if answer.state is ApprovalState.CANCELLED:
+            return refuse.cancelled(held.hold)
+        return refuse.expired(answer.request, held.hold, self.approvals_url)
+
+    # --- release ----------------------------------------------------------------------
+
+    async def _release(
+        self, relay: Relay, message: Message, whole: bytes, held: HeldCommand, grant: Grant
+    ) -> Refusal | None:
+        verdict = message.verdict
+        names = verdict.judgement.names if verdict else ()
+        try:
+            resolved = await resolve.facts(relay, names)
+        except resolve.CannotResolve:
+            return refuse.changed_since(grant.request, held.hold)
+        if resolved != held.resolved:
+            return refuse.changed_since(grant.request, held.hold)
+        what = self._canonical(relay, message, whole, resolved)
+        objection, voters = self.objection(grant, held, what, relay.facts.subject)
+        if objection:
+            return refuse.unverified(grant.request, held.hold, objection)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.used.add, grant.request)
+        except OSError:
+            return refuse.not_recorded(disk_full=False)
+        released = Released(held.hold, grant.request, grant.commitment, voters, self.clock_us())
+        relay.mark()
+        # It shares its chunk, or one before it, with the CLIENT frame, which is put behind it at `fsync`.
+        relay.journal.put(relay.number, FrameKind.RELEASED, encode(released))
+        self.released += 1
+        return None
+
+    def objection(self, grant: Grant, held: HeldCommand, what: bytes, subject: str) -> tuple[str, tuple[str, ...]]:
+        """Why this grant does not hold ("" if it does), and who voted. Trusts nothing in it but signatures."""
+        now = self.clock_us()
+        if digest.approval_id(grant.first_hold) != grant.request:
+            return "its request is not the one of its first hold", ()
+        if grant.request in self.used:
+            return "it was used before", ()
+        salt = digest.commitment_salt(self.match_secret, grant.first_hold)
+        if digest.commitment(salt, what) != grant.commitment:
+            return "it is for another command", ()
+        if grant.expires_us <= now:
+            return "it has expired", ()
+        settled = votes.settles(grant.request, grant.commitment, grant.votes, self.directory, held.rule, subject, now)
+        if not isinstance(settled, votes.Settled) or not settled.approved:
+            return "its votes are not enough", ()
+        return "", settled.voters
+
+
+def _types(relay: Relay, message: Message) -> tuple[int, ...]:
+    """The parameter types that the Parse of this Bind's statement named; they decide what `$1` means."""
+    raw = relay.types.get((message.name, message.text), b"\0\0") if message.kind == 0x42 else b"\0\0"
+    return tuple(int.from_bytes(raw[at : at + 4], "big") for at in range(2, len(raw) - 3, 4))

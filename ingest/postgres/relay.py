@@ -1,0 +1,614 @@
+"""One session's two directions, after login: the hot path.
+
+Client to target: every complete sync group in the read buffer is judged before
+its first byte goes on. If there is nothing to hold, refuse or wait for, the
+buffer becomes one CLIENT frame as it came and is sent once the recorder says it
+is durable. Anything else goes the slow way, one group at a time (group.py).
+Target to client: messages are cut at their headers, put as one SERVER frame a
+read, and forwarded. Rows are never decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from ingest.postgres import refuse
+from ingest.postgres.channel import Channel
+from ingest.postgres.refuse import Refusal
+from ingest.postgres.screen import NotUtf8, Screen, Verdict, made, worst
+from ingest.postgres.target import Ready
+from ingest.settings import Capture, Durability
+from schemas.codec import encode
+from schemas.frames import FrameKind
+from schemas.judging import SessionFacts
+from schemas.records import Decided, Decision, Elided, SessionContext, Statement
+from wire.postgres.dialogue import Dialogue, Operation, Outcome
+from wire.postgres.reader import HEADER, Body, Cutter, Head, RemoteFault, cut
+
+SMALL_MESSAGE = 10_000
+"""PostgreSQL's own limit on every message that carries no data (PQ_SMALL_MESSAGE_LIMIT)."""
+
+CARRIES_DATA = frozenset(b"QPBFd")
+LARGEST_COPY_DATA = 16 << 20
+"""One CopyData message of the client; larger ones are a fault (drivers send far smaller ones)."""
+
+MOST_TYPED = 1024
+"""Prepared texts whose parameter types are remembered; only what is held asks for them."""
+
+PROBE = object()
+"""Tag of operations that the gateway itself asked: their answers are not the client's."""
+
+
+class Journal(Protocol):
+    """What the relay asks of the recorder (ingest/recorder.py)."""
+
+    @property
+    def segment(self) -> int: ...
+
+    def put(self, session: int, kind: FrameKind, data: bytes) -> None: ...
+
+    def put_command(
+        self,
+        session: int,
+        kind: FrameKind,
+        data: bytes,
+        durability: Durability,
+        release: Callable[[], None],
+        refuse: Callable[[Exception], None],
+    ) -> None: ...
+
+    def cut_now(self) -> None: ...
+
+
+class Message:
+    """One client message of a group that is being judged."""
+
+    __slots__ = ("end", "kind", "name", "portal", "start", "text", "verdict")
+
+    def __init__(self, kind: int, start: int, end: int) -> None:
+        self.kind = kind
+        self.start = start
+        self.end = end
+        self.name = b""
+        self.portal = b""
+        self.text = b""
+        self.verdict: Verdict | None = None
+
+    def __repr__(self) -> str:
+        return f"Message({chr(self.kind)}, {self.end - self.start} bytes)"
+
+
+class Relay:
+    def __init__(
+        self,
+        client: Channel,
+        ready: Ready,
+        journal: Journal,
+        screen: Screen,
+        facts: SessionFacts,
+        context: Callable[[str, int, int], SessionContext],
+        number: int,
+        durability: Durability,
+        capture: Capture,
+        slow: Callable[[Relay], asyncio.Task[None]],
+        finished: Callable[[Relay, str], None],
+        digest_key: bytes,
+    ) -> None:
+        self.client, self.target = client, ready.channel
+        self.target_key = ready.key
+        self.journal, self.screen, self.facts, self.number = journal, screen, facts, number
+        self.dialogue = Dialogue()
+        self.inbox = b""
+        self.busy: asyncio.Task[None] | None = None
+        self.used = False  # the transaction may hold something
+        self.group_upstream = False  # messages of a group were sent, its Sync was not
+        self.settings = dict(ready.settings)
+        self.refusals: list[Refusal] = []
+        self.types: dict[tuple[bytes, bytes], bytes] = {}  # the parameter types of a Parse, as sent
+        self.commands = 0
+        self.refused = 0
+        self.ended = False
+        self.swallowed: list[tuple[str, bytes]] = []
+        self.held: Any = None  # the hold that waits (hold.Waiting)
+        self.changed = asyncio.Event()
+        self._context, self._slow, self._finished = context, slow, finished
+        self._durability, self.capture = durability, capture
+        self._segment = -1
+        self._stated: set[bytes] = set()
+        self._unreleased = 0
+        self._fsyncing = 0
+        self._behind = b""  # ours, to be sent once nothing waits for the recorder
+        self._cutter = Cutter(capture.max_response)
+        self._answered = 0  # bytes of this answer so far
+        self._elided = [0, 0]  # rows, bytes
+        self._digest_key = digest_key
+        self._digest = hmac.new(digest_key, digestmod="sha256")
+        client.on_lost = lambda: self.close("client")
+        self.target.on_lost = lambda: self.close("target")
+        client.on_full = lambda: self.target.pause("client is slow")
+        client.on_drained = lambda: self.target.resume("client is slow")
+        self.target.on_full = lambda: client.pause("target is slow")
+        self.target.on_drained = lambda: client.resume("target is slow")
+
+    def start(self) -> None:
+        self.target.flow_to(self.from_target)
+        self.client.flow_to(self.from_client)
+
+    # --- client to target ---------------------------------------------------------
+
+    def from_client(self, data: bytes) -> None:
+        if self.ended:
+            return
+        self.inbox = self.inbox + data if self.inbox else data
+        if self.busy is not None:
+            if len(self.inbox) > 65536:
+                self.client.pause("held")
+            return
+        try:
+            if not self._fast():
+                self.busy = self._slow(self)
+        except RemoteFault:
+            self.fatal("08P01", "tallystick: protocol violation")
+
+    def _fast(self) -> bool:
+        """Forward all whole groups of the inbox if every one is plain; False leaves everything untouched."""
+        buffer = self.inbox
+        found, rest = cut(buffer)
+        if rest < len(buffer) and not self._fits(buffer, rest):
+            return False
+        if not found:
+            return True
+        if self.unsupported:
+            return False
+        messages = self.read(found, buffer)
+        end = self._forwardable(messages, len(buffer) - rest)
+        messages = messages[:end]
+        if not messages or not self._all_plain(messages):
+            return not messages
+        stop = messages[-1].end
+        self.inbox = buffer[stop:]
+        self.forward(messages, buffer if stop == len(buffer) else buffer[:stop], ())
+        return True
+
+    def _fits(self, buffer: bytes, at: int) -> bool:
+        """Whether the message that is not whole may be waited for."""
+        if len(buffer) - at < HEADER:
+            return True
+        kind, length = buffer[at], int.from_bytes(buffer[at + 1 : at + 5], "big")
+        if kind not in CARRIES_DATA and length > SMALL_MESSAGE:
+            raise RemoteFault(f"message type {kind:#04x} with a length of {length}")
+        return length <= (LARGEST_COPY_DATA if kind == 0x64 else self.capture.max_command)
+
+    def _forwardable(self, messages: list[Message], partial_bytes: int) -> int:
+        """How many messages make whole groups. An unfinished group waits for its Sync or Flush, within bounds."""
+        for index in range(len(messages) - 1, -1, -1):
+            if messages[index].kind in b"QFSHXdcf":
+                if index + 1 < len(messages) and self._too_long(messages[index + 1 :], partial_bytes):
+                    return len(messages)
+                return index + 1
+        return len(messages) if self._too_long(messages, partial_bytes) else 0
+
+    def _too_long(self, messages: list[Message], partial_bytes: int) -> bool:
+        return messages[-1].end - messages[0].start + partial_bytes > self.capture.max_command
+
+    def read(self, found: list[tuple[int, int, int]], buffer: bytes) -> list[Message]:
+        """The names and texts that judging needs. Raises RemoteFault."""
+        messages = []
+        for kind, start, end in found:
+            message = Message(kind, start, end)
+            if kind not in CARRIES_DATA and end - start > SMALL_MESSAGE:
+                raise RemoteFault("message too long")
+            try:
+                if kind == 0x51:
+                    message.text = buffer[start + HEADER : buffer.index(b"\0", start + HEADER, end)]
+                elif kind == 0x50:
+                    after = buffer.index(b"\0", start + HEADER, end)
+                    message.name = buffer[start + HEADER : after]
+                    last = buffer.index(b"\0", after + 1, end)
+                    message.text = buffer[after + 1 : last]
+                    if len(self.types) >= MOST_TYPED:
+                        self.types.clear()
+                    self.types[message.name, message.text] = buffer[last + 1 : end]
+                elif kind == 0x42:
+                    after = buffer.index(b"\0", start + HEADER, end)
+                    message.portal = buffer[start + HEADER : after]
+                    message.name = buffer[after + 1 : buffer.index(b"\0", after + 1, end)]
+                elif kind == 0x43:
+                    name = buffer[start + 6 : buffer.index(b"\0", start + 6, end)]
+                    if buffer[start + HEADER] == 0x50:
+                        message.portal = b"P" + name
+                    else:
+                        message.name = name
+                elif kind == 0x45:
+                    message.portal = buffer[start + HEADER : buffer.index(b"\0", start + HEADER, end)]
+                elif kind not in b"DSHXdcfF":
+                    raise RemoteFault(f"message type {kind:#04x}")
+            except ValueError:
+                raise RemoteFault("a name or text that does not end") from None
+            messages.append(message)
+        return messages
+
+    def _all_plain(self, messages: list[Message]) -> bool:
+        """Judge all; False if one is not plain."""
+        pending: dict[bytes, bytes] = {}
+        limit = self.capture.max_command
+        for message in messages:
+            kind = message.kind
+            if kind in b"QB":
+                if message.end - message.start > limit:
+                    return False
+                verdict = self.judge(message, pending)
+                if verdict is None or not verdict.plain:
+                    return False
+            elif kind == 0x50:
+                if message.end - message.start > limit:
+                    return False
+                pending[message.name] = message.text
+            elif kind == 0x53:
+                pending.clear()
+            elif kind in b"FX" or (kind == 0x45 and self.portal_barrier(message)):
+                return False
+        return True
+
+    def judge(self, message: Message, pending: dict[bytes, bytes]) -> Verdict | None:
+        """Sets and gives the verdict; None where the text is not UTF-8."""
+        try:
+            if message.kind == 0x51:
+                message.verdict = self.screen.verdict(message.text, self.texts)
+            else:
+                text = pending.get(message.name)
+                texts = (text,) if text is not None else self.dialogue.statement(message.name)
+                if not texts:
+                    message.verdict = self.screen.nothing
+                else:
+                    message.text = texts[0]
+                    message.verdict = worst([self.screen.verdict(t, self.texts) for t in texts])
+        except NotUtf8:
+            return None
+        return message.verdict
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Every text that SQL EXECUTE or FETCH of a name may run now."""
+        known = self.dialogue.statement(name.encode())
+        bound = self.dialogue.portal(name.encode())
+        if isinstance(bound, Message):
+            known = (*known, bound.text)
+        return tuple(t.decode("utf-8", "replace") for t in known)
+
+    def portal_barrier(self, message: Message) -> bool:
+        """Whether this Execute runs a portal that may change settings and was bound in an earlier group."""
+        bound = self.dialogue.portal(message.portal)
+        return isinstance(bound, Message) and bound.verdict is not None and bound.verdict.judgement.barrier
+
+    @property
+    def unsupported(self) -> bool:
+        """Settings under which the target reads a text otherwise than the judge."""
+        settings = self.settings
+        return settings.get("standard_conforming_strings", "on") != "on" or settings.get("client_encoding") != "UTF8"
+
+    def forward(
+        self, messages: list[Message], data: bytes, refusals: tuple[tuple[int, Refusal], ...], *, fsync: bool = False
+    ) -> None:
+        """One CLIENT frame of these messages; upstream with refused ones substituted, once it is durable.
+
+        `refusals` are (index in messages, refusal with a nonce). `data` starts at the first message's start.
+        """
+        self.mark()
+        base = messages[0].start
+        journal, number = self.journal, self.number
+        durable = self._durability
+        strict = fsync or durable is Durability.FSYNC
+        for index, refusal in refusals:
+            journal.put(number, FrameKind.REFUSED, encode(refusal.record(messages[index].start - base)))
+            self.refusals.append(refusal)
+            self.refused += 1
+        for message in messages:
+            verdict = message.verdict
+            if verdict is not None:
+                self.commands += 1
+                if verdict.uses:
+                    self.used = True
+                if durable is Durability.BY_EFFECT and not verdict.read_only:
+                    strict = True
+                if verdict.judgement.decision is not Decision.ALLOW:
+                    judgement = verdict.judgement
+                    decided = Decided(message.start - base, judgement.decision, judgement.rule)
+                    journal.put(number, FrameKind.DECISION, encode(decided))
+            self._tell(message)
+        upstream = data
+        if refusals:
+            upstream = self._substituted(messages, data, base, refusals)
+        if self._fsyncing:
+            strict = True  # one behind another: a later command is never released before an earlier one
+        self._unreleased += 1
+        self._fsyncing += strict
+        journal.put_command(
+            number,
+            FrameKind.CLIENT,
+            data,
+            Durability.FSYNC if strict else Durability.WRITE,
+            partial(self._release, upstream, strict),
+            partial(self._journal_refused, messages, data, base, strict),
+        )
+
+    def _tell(self, message: Message) -> None:
+        kind = message.kind
+        if kind == 0x50:
+            self._stated.add(message.name)
+            self.dialogue.client("P", message, name=message.name, text=message.text)
+        elif kind == 0x42:
+            if message.name not in self._stated and message.text:
+                self._stated.add(message.name)
+                self._state(message)
+            self.dialogue.client("B", message, name=message.name, portal=message.portal)
+        elif kind == 0x43:
+            self.dialogue.client("C", message, name=message.name, portal=message.portal)
+        elif kind == 0x45:
+            operation = self.dialogue.client("E", message, name=message.portal)
+            bound = self.dialogue.portal(message.portal)
+            if operation is not None and isinstance(bound, Message):
+                self._note_names(operation, bound)
+        else:
+            operation = self.dialogue.client(chr(kind), message)
+            if kind == 0x51 and operation is not None:
+                self._note_names(operation, message)
+        if kind in b"PBDEC":
+            self.group_upstream = True
+        elif kind == 0x53:
+            self.group_upstream = False
+
+    def _note_names(self, operation: Operation, message: Message) -> None:
+        if message.verdict is None:
+            return
+        judgement = message.verdict.judgement
+        for prepares in judgement.prepares:
+            self.dialogue.note_sql_prepare(operation, prepares.name.encode(), prepares.text.encode())
+        for name in judgement.deallocates:
+            self.dialogue.note_sql_deallocate(operation, name.encode())
+
+    def _substituted(
+        self, messages: list[Message], data: bytes, base: int, refusals: tuple[tuple[int, Refusal], ...]
+    ) -> bytes:
+        parts, at = [], base
+        for index, refusal in refusals:
+            message = messages[index]
+            parts.append(data[at - base : message.start - base])
+            parts.append(refuse.substitute(refusal, simple=message.kind in b"QF"))
+            at = message.end
+        parts.append(data[at - base :])
+        return b"".join(parts)
+
+    def _release(self, upstream: bytes, strict: bool) -> None:
+        self._unreleased -= 1
+        self._fsyncing -= strict
+        if not self.target.lost:
+            self.target.write(upstream)
+            if self._behind and self._unreleased == 0:
+                self.target.write(self._behind)
+                self._behind = b""
+
+    def after_release(self, upstream: bytes) -> None:
+        """A Flush of ours, behind all that was put before."""
+        if self._unreleased == 0:
+            self.target.write(upstream)
+        else:
+            self._behind += upstream
+
+    def _journal_refused(self, messages: list[Message], data: bytes, base: int, strict: bool, error: Exception) -> None:
+        """Nothing of the client's goes upstream unrecorded: stand-ins of ours do, so that upstream says its state."""
+        self._unreleased -= 1
+        self._fsyncing -= strict
+        cause = error.__cause__ or error
+        disk_full = isinstance(cause, OSError) and cause.errno == errno.ENOSPC
+        refusal = refuse.not_recorded(disk_full=disk_full).with_nonce()
+        self.refusals.append(refusal)
+        self.refused += 1
+        parts = []
+        for message in messages:
+            whole = data[message.start - base : message.end - base]
+            if message.kind in b"QF":
+                parts.append(refuse.substitute(refusal, simple=True))
+            elif message.kind in b"PBDEC":
+                parts.append(refuse.substitute(refusal, simple=False))
+            elif message.kind in b"dcf":
+                parts.append(refuse.copy_fail(refusal) if message is messages[-1] else b"")
+            else:
+                parts.append(whole)
+        if not self.target.lost:
+            self.target.write(b"".join(parts))
+
+    # --- segments that read alone -----------------------------------------------
+
+    def mark(self) -> None:
+        """A session's first frame in a segment is its context."""
+        segment = self.journal.segment
+        if segment == self._segment:
+            return
+        self._segment = segment
+        self._stated.clear()
+        dialogue = self.dialogue
+        context = self._context(dialogue.transaction_status, dialogue.open_syncs, len(dialogue.owed))
+        self.journal.put(self.number, FrameKind.CONTEXT, encode(context))
+
+    def _state(self, message: Message) -> None:
+        name = message.name.decode("utf-8", "replace")
+        record = Statement(name, message.text.decode("utf-8", "replace"), (), b"")
+        self.journal.put(self.number, FrameKind.STATEMENT, encode(record))
+
+    # --- target to client ---------------------------------------------------------
+
+    def from_target(self, data: bytes) -> None:
+        if self.ended:
+            return
+        try:
+            for piece in self._cutter.feed(data):
+                if isinstance(piece, Head):
+                    self._large(piece.type, piece.length, piece.data)
+                elif isinstance(piece, Body):
+                    self._large_body(piece.data, last=piece.last)
+                else:
+                    self._answer(piece.data, piece.messages)
+        except RemoteFault:
+            self.fatal("08P01", "tallystick: the target does not keep to the protocol")
+
+    def _answer(self, data: bytes, messages: tuple[tuple[int, int, int], ...]) -> None:
+        self.mark()
+        server = self.dialogue.server
+        changed: list[tuple[int, int, bytes]] = []  # (start, end, what is there instead)
+        elided: list[tuple[int, int]] = []
+        for kind, start, end in messages:
+            if kind == 0x44 or kind == 0x64:
+                self._answered += end - start
+                if self._answered > self.capture.max_response:
+                    elided.append((start, end))
+                    self._elide(data[start:end])
+                if kind == 0x64 or self.busy is None:
+                    continue  # rows end nothing, and nobody but the client asked for them
+                operation = server("D")
+            elif kind == 0x5A:
+                operation = server("Z", data[start + HEADER : end])
+                self._ready()
+            else:
+                operation = server(chr(kind))
+                if kind == 0x45:
+                    ours = refuse.rewrite(data[start:end], self.refusals) if self.refusals else None
+                    if ours is not None:
+                        changed.append((start, end, ours[0]))
+                        self.refusals.remove(ours[1])
+                elif kind == 0x53:
+                    self._parameter(data[start + HEADER : end])
+                if kind in b"CEIs":
+                    self._answered = 0
+                    self._end_elided()
+            if operation is not None and operation.tag is PROBE:
+                changed.append((start, end, b""))
+                self.swallowed.append((chr(kind), data[start + HEADER : end]))
+        if changed:
+            self._send_changed(data, changed, elided)
+            return
+        self._send(data, elided)
+
+    def _send_changed(self, data: bytes, changed: list[tuple[int, int, bytes]], elided: list[tuple[int, int]]) -> None:
+        """Rare: rewritten errors, answers to our own questions."""
+        gone = set(elided)
+        recorded, sent, at = [], [], 0
+        cuts = sorted([*changed, *((s, e, None) for s, e in gone)], key=lambda c: c[0])
+        for start, end, instead in cuts:
+            recorded.append(data[at:start])
+            sent.append(data[at:start])
+            if instead is None:
+                sent.append(data[start:end])
+            else:
+                recorded.append(instead)
+                sent.append(instead)
+            at = end
+        recorded.append(data[at:])
+        sent.append(data[at:])
+        self._put_server(b"".join(recorded))
+        out = b"".join(sent)
+        if out and not self.client.lost:
+            self.client.write(out)
+        self.changed.set()
+
+    def _send(self, data: bytes, elided: list[tuple[int, int]]) -> None:
+        if not elided:
+            self._put_server(data)
+        else:
+            parts, at = [], 0
+            for start, end in elided:
+                parts.append(data[at:start])
+                at = end
+            parts.append(data[at:])
+            self._put_server(b"".join(parts))
+        if not self.client.lost:
+            self.client.write(data)
+        if self.busy is not None:
+            self.changed.set()
+
+    def _put_server(self, data: bytes) -> None:
+        if data:
+            self.journal.put(self.number, FrameKind.SERVER, data)
+
+    def _ready(self) -> None:
+        self._answered = 0
+        self._end_elided()
+        if self.dialogue.is_idle:
+            self.refusals.clear()
+            if self.dialogue.transaction_status == "I":
+                self.used = False
+
+    def _parameter(self, payload: bytes) -> None:
+        name, _, value = payload.partition(b"\0")
+        self.settings[name.decode("utf-8", "replace")] = value.rstrip(b"\0").decode("utf-8", "replace")
+
+    def _elide(self, data: bytes) -> None:
+        self._elided[0] += 1
+        self._elided[1] += len(data)
+        self._digest.update(data)
+
+    def _end_elided(self) -> None:
+        rows, size = self._elided
+        if size:
+            self.journal.put(self.number, FrameKind.ELIDED, encode(Elided(False, rows, size, self._digest.digest())))
+            self._elided = [0, 0]
+            self._digest = hmac.new(self._digest_key, digestmod="sha256")
+
+    def _large(self, kind: int, length: int, data: bytes) -> None:
+        """A message larger than what is captured: its head is recorded, the rest counted, all forwarded."""
+        self.mark()
+        if kind == 0x44:
+            self.dialogue.server("D")
+        elif kind not in b"dENA":
+            raise RemoteFault("message too large")
+        self._answered += length
+        self.journal.put(self.number, FrameKind.SERVER_HEAD, data)
+        self._elided[0] += 1
+        self.client.write(data)
+
+    def _large_body(self, data: bytes, *, last: bool) -> None:
+        self._elided[1] += len(data)
+        self._digest.update(data)
+        if not self.client.lost:
+            self.client.write(data)
+
+    # --- ending ---------------------------------------------------------------------
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for the target's answers to make `condition` true, or for the session's end."""
+        while not condition() and not self.ended:
+            self.changed.clear()
+            await self.changed.wait()
+
+    @property
+    def skipping(self) -> bool:
+        """The target skips to the next Sync."""
+        owed = self.dialogue.owed
+        return bool(owed) and owed[0].outcome is Outcome.FAILED and owed[0].kind not in "QSF"
+
+    def fatal(self, sqlstate: str, message: str, reason: str = "gateway") -> None:
+        if not self.client.lost:
+            self.client.write(refuse.error_response("FATAL", sqlstate, message))
+        self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Both sides end; what waits is dropped. Safe to call twice."""
+        if self.ended:
+            return
+        self.ended = True
+        self.changed.set()
+        self.client.close()
+        self.target.close()
+        busy = self.busy
+        if busy is None:
+            self._finished(self, reason)
+        else:  # a hold says that its client is gone before the session says that it is closed
+            busy.add_done_callback(lambda _: self._finished(self, reason))
+            busy.cancel()
+
+
+__all__ = ["PROBE", "Journal", "Message", "Relay", "made"]

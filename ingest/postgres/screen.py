@@ -1,0 +1,120 @@
+"""The gateway's use of the judge: one verdict a text, with a cache of exact bytes.
+
+The cache's key is the statement's exact bytes, within one policy version and one
+session's facts. Where the judge calls a tree literal-blind, texts that differ in
+whole numbers alone share a verdict: `_blind` replaces them, and only in texts
+without quoted identifiers, so that every name is still part of the key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from schemas.judging import Judgement, SessionFacts, TransactionStep
+from schemas.records import Decision
+
+Lookup = Callable[[str], tuple[str, ...]]
+Judge = Callable[[str, SessionFacts, Lookup], Judgement]
+
+MOST_ENTRIES = 4096
+MOST_BYTES = 8 << 20
+LONGEST_CACHED = 32 << 10
+
+_NUMBER = re.compile(rb"(?<![\w$.\\\x80-\xff])[0-9]+(?![\w$.\x80-\xff])")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judgement, with what the relay asks of it made ready."""
+
+    judgement: Judgement
+    plain: bool  # allow, no barrier, prepares and runs nothing by name: nothing to do but forward
+    read_only: bool
+    uses: bool  # the transaction holds something once it ran
+
+
+class NotUtf8(ValueError):
+    """The text is not UTF-8, so the target would not take it either."""
+
+
+class Screen:
+    """Verdicts for sessions with the same facts; sessions share it."""
+
+    def __init__(self, judge: Judge, facts: SessionFacts) -> None:
+        self._judge = judge
+        self._facts = facts
+        self._young: dict[bytes, Verdict] = {}
+        self._old: dict[bytes, Verdict] = {}
+        self._size = 0
+        self.hits = 0
+        self.misses = 0
+        self.nothing = made(judge("EXECUTE tallystick_unknown", facts, lambda name: ()))
+        """Of a Bind to a name that no known text has: whatever it runs was prepared out of sight."""
+
+    def verdict(self, text: bytes, lookup: Lookup) -> Verdict:
+        """Raises NotUtf8."""
+        found = self._young.get(text)
+        if found is not None:
+            self.hits += 1
+            return found
+        blind = _blind(text)
+        found = self._young.get(blind) or self._old.get(text) or self._old.get(blind)
+        if found is not None:
+            self.hits += 1
+            if blind not in self._young:
+                self._keep(blind if found.judgement.literal_blind else text, found)
+            return found
+        self.misses += 1
+        try:
+            decoded = text.decode("utf-8")
+        except UnicodeDecodeError:
+            raise NotUtf8 from None
+        verdict = made(self._judge(decoded, self._facts, lookup))
+        if len(text) <= LONGEST_CACHED and not verdict.judgement.executes:
+            self._keep(blind if verdict.judgement.literal_blind else text, verdict)
+        return verdict
+
+    def _keep(self, key: bytes, verdict: Verdict) -> None:
+        """Two generations: when the young one is full, what was not asked for since is forgotten."""
+        if len(self._young) >= MOST_ENTRIES or self._size >= MOST_BYTES:
+            self._old, self._young, self._size = self._young, {}, 0
+        self._young[key] = verdict
+        self._size += len(key)
+
+
+def made(judgement: Judgement) -> Verdict:
+    return Verdict(
+        judgement,
+        plain=(
+            judgement.decision is Decision.ALLOW
+            and not judgement.barrier
+            and not judgement.executes
+            and not judgement.prepares
+            and not judgement.deallocates
+        ),
+        read_only=judgement.read_only,
+        uses=judgement.transaction is not TransactionStep.HARMLESS,
+    )
+
+
+def _blind(text: bytes) -> bytes:
+    """The text with whole numbers replaced; a key only for what was judged literal-blind.
+
+    It begins with a byte no statement has, so it never meets an exact text.
+    """
+    if b'"' in text or len(text) > LONGEST_CACHED:
+        return b"\0" + text
+    return b"\0" + _NUMBER.sub(b"?", text)
+
+
+_SEVERITY = {Decision.ALLOW: 0, Decision.HOLD: 1, Decision.DENY: 2}
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """Of all that a name may mean, the one to act on: barrier and worst decision together."""
+    chosen = max(verdicts, key=lambda v: _SEVERITY[v.judgement.decision])
+    if chosen.plain and any(not v.plain for v in verdicts):
+        chosen = next(v for v in verdicts if not v.plain)
+    return chosen

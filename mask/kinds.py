@@ -1,0 +1,83 @@
+"""The words of this room: what kinds of values there are, what a detector is and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import re2
+
+from mask.normal import View
+
+
+class Kind(StrEnum):
+    """What a replaced value was. Also the middle part of a token, so letters and `_` only."""
+
+    CARD = "card"
+    SSN = "ssn"
+    EMAIL = "email"
+    IBAN = "iban"
+    BIRTH_DATE = "birth_date"
+    JWT = "jwt"
+    AWS_KEY = "aws_access_key"
+    AWS_SECRET = "aws_secret_key"  # noqa: S105
+    PRIVATE_KEY = "private_key"
+    GITHUB = "github_token"
+    GITLAB = "gitlab_token"
+    SLACK = "slack_token"
+    STRIPE = "stripe_key"
+    GOOGLE = "google_key"
+    PASSWORD = "password"  # noqa: S105
+    SECRET = "secret"  # noqa: S105
+    CARD_CODE = "card_code"
+    FIELD = "field"  # by a rule of the user's
+    ENCODED = "encoded"  # something that, decoded, held a value, or could not be decoded
+    TEXT = "text"  # a string literal of SQL that is not plainly harmless
+    NUMBER = "number"  # a long number literal of SQL
+    COMMENT = "comment"  # a comment of SQL
+    CUT = "cut"  # the end of a text that was cut
+
+
+class Finding(NamedTuple):
+    """A value to be replaced: characters `start` to `end` of the view (or text) that was searched."""
+
+    start: int
+    end: int
+    kind: Kind
+    value: str  # what the token is made of, before canonical form
+    withhold: bool = False
+
+    def __repr__(self) -> str:
+        return f"Finding({self.kind}, {self.end - self.start} characters)"
+
+
+class Unreadable(Exception):
+    """This text must be withheld whole. Carries a fixed word, never text."""
+
+
+class DetectorFailed(Exception):
+    """A detector raised, or pointed outside its text. Carries the detector's name only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """`filters`: patterns of which one matches wherever `find` would find something; they may match more."""
+
+    name: str
+    filters: tuple[bytes, ...]
+    find: Callable[[View], Iterable[Finding]]
+
+
+def options() -> Any:
+    """re2 on bytes, one a character (`View.data`); quiet, because its log would go to stderr."""
+    chosen = re2.Options()
+    chosen.encoding = chosen.Encoding.LATIN1
+    chosen.log_errors = False
+    return chosen
+
+
+def compiled(pattern: bytes) -> Any:
+    """A pattern for `View.data`: linear time, whatever the text."""
+    return re2.compile(pattern, options())

@@ -1,0 +1,113 @@
+"""Payment card numbers: 12 to 19 digits under any separators, by issuer range and the Luhn digit.
+
+Numbers are looked for in *chains*, groups of digits with at most three other characters between, none of
+them a letter. Every stretch of whole groups is tried (`2026 4111 1111 1111 1111`: a match that starts at
+the year fails, and must not hide the card behind it). Groups set apart by what usually divides different
+numbers (`,`, `;`, `:` ...) count only if cut as cards are printed. A group too long to be one number is
+searched at every place. Sources: ISO/IEC 7812-1 (Luhn, annex B); the networks' published ranges.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mask.kinds import Detector, Finding, Kind
+from mask.normal import View
+
+SHORTEST, LONGEST = 12, 19
+GAP = 3  # characters between two groups
+_GROUPS = re.compile(rb"[0-9]++")
+_LETTERS = re.compile(rb"[A-Za-z\x80\x82]")
+_DIVIDERS = re.compile(rb"[^-\s./_]")
+_PRINTED = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 4, 5), (6, 13), (8, 8)})
+_DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+_SINGLE = bytes.maketrans(b"0123456789", bytes(range(10)))
+
+_MAESTRO = frozenset((5018, 5020, 5038, 5081, 5085, 5893, 6304, 6390, 6759, 6761, 6762, 6763))
+
+_GAP = rb"[^0-9A-Za-z\x80\x82]{0,3}"
+
+
+def _more(digits: int) -> bytes:
+    return rb"(?:" + _GAP + rb"[0-9]){%d}" % digits
+
+
+FILTERS = (
+    rb"(?:^|[^0-9])(?:4" + _more(12) + rb"|[56]" + _more(11) + rb")",
+    rb"(?:^|[^0-9])(?:3" + _GAP + rb"[04-9]" + _more(12) + rb"|2" + _GAP + rb"[2-7]" + _more(14) + rb")",
+    rb"[0-9]{20}",
+)
+
+
+def luhn(digits: bytes) -> bool:
+    """ISO/IEC 7812-1 annex B, over ASCII digits."""
+    return (sum(digits[-2::-2].translate(_DOUBLED)) + sum(digits[::-2].translate(_SINGLE))) % 10 == 0
+
+
+def issued(digits: bytes) -> bool:
+    """Whether a network gives out numbers that begin so and are so long."""
+    length, two, four = len(digits), int(digits[:2]), int(digits[:4])
+    if digits[0] == 0x34:  # Visa
+        return length in (13, 16, 19)
+    if 51 <= two <= 55 or 2221 <= four <= 2720:  # Mastercard
+        return length == 16
+    if two in (34, 37):  # American Express
+        return length == 15
+    if 3000 <= four <= 3059 or four == 3095 or two in (36, 38, 39):  # Diners Club
+        return 14 <= length <= LONGEST
+    if two in (62, 64, 65) or four == 6011 or 3528 <= four <= 3589 or 2200 <= four <= 2204:
+        return 16 <= length <= LONGEST  # UnionPay, Discover, RuPay, JCB, Mir
+    if two in (56, 57, 58, 60):  # Maestro of old, RuPay
+        return length == 16
+    return four in _MAESTRO
+
+
+def is_card(digits: bytes) -> bool:
+    return SHORTEST <= len(digits) <= LONGEST and issued(digits) and luhn(digits)
+
+
+def find(view: View) -> Iterator[Finding]:
+    data = view.data
+    chain: list[tuple[int, int]] = []
+    for match in _GROUPS.finditer(data):
+        start, end = match.span()
+        if chain and (start - chain[-1][1] > GAP or _LETTERS.search(data, chain[-1][1], start)):
+            yield from _in_chain(data, chain)
+            chain = []
+        chain.append((start, end))
+        if end - start > LONGEST:
+            yield from _anywhere(data, start, end)
+    yield from _in_chain(data, chain)
+
+
+def _in_chain(data: bytes, chain: list[tuple[int, int]]) -> Iterator[Finding]:
+    if not chain or sum(end - start for start, end in chain) < SHORTEST:
+        return
+    for first, (start, _) in enumerate(chain):
+        if data[start] not in b"234568":
+            continue
+        digits, shape, divided, at = b"", [], False, start
+        for begin, end in chain[first:]:
+            divided = divided or _DIVIDERS.search(data, at, begin) is not None
+            digits += data[begin:end]
+            if len(digits) > LONGEST:
+                break
+            shape.append(end - begin)
+            at = end
+            if (not divided or tuple(shape) in _PRINTED) and is_card(digits):
+                yield Finding(start, end, Kind.CARD, digits.decode())
+
+
+def _anywhere(data: bytes, start: int, end: int) -> Iterator[Finding]:
+    """Nothing is 20 digits long of itself, so two things were run together."""
+    for at in range(start, end - 12):
+        if data[at] not in b"2345":
+            continue
+        for length in (16, 15, 13) if data[at] != 0x33 else (15, 14, 16):
+            digits = data[at : at + length]
+            if at + length <= end and issued(digits) and luhn(digits):
+                yield Finding(at, at + length, Kind.CARD, digits.decode())
+
+
+DETECTOR = Detector("card", FILTERS, find)

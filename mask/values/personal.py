@@ -1,0 +1,150 @@
+"""Numbers and addresses of people: US social security numbers, e-mail addresses, IBANs.
+
+An SSN counts when it is written as one (3-2-4, both separators alike), or as any nine digits near a word
+that says so. Sources: SSA, "Social Security Number Randomization" (areas 000, 666 and 900-999, group 00
+and serial 0000 are not given out) and IRS, ITIN groups; the IBAN registry of ISO 13616 (length by country,
+remainder 1 of 97, ISO 7064); RFC 5321 for the bounds of addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mask.kinds import Detector, Finding, Kind, compiled
+from mask.normal import View
+
+# --- social security numbers ----------------------------------------------------
+
+_WRITTEN = re.compile(rb"(?<![0-9])([0-9]{3})([^0-9A-Za-z,:;|\x80\x82]{1,3}+)([0-9]{2})\2([0-9]{4})(?![0-9])")
+_NINE = re.compile(rb"(?<![0-9])[0-9](?:[^0-9A-Za-z\x80\x82]{0,3}+[0-9]){8}(?![0-9])")
+_SAYS_SSN = compiled(rb"(?i)ssn|ss#|social[^0-9a-z]{0,2}sec|tax[^0-9a-z]{0,2}(?:id|payer)|itin")
+_BEFORE, _AFTER = 32, 48  # characters around such a word
+_ITIN_GROUPS = frozenset((*range(50, 66), *range(70, 89), 90, 91, 92, *range(94, 100)))
+
+SSN_FILTERS = (
+    rb"(?:^|[^0-9])[0-9]{3}[^0-9A-Za-z,:;|\x80\x82]{1,3}[0-9]{2}[^0-9A-Za-z,:;|\x80\x82]{1,3}[0-9]{4}",
+    rb"(?i)ssn|ss#|social[^0-9a-z]{0,2}sec|tax[^0-9a-z]{0,2}(?:id|payer)|itin",
+)
+
+
+def given_out(area: int, group: int, serial: int) -> bool:
+    """Whether these may be the three parts of an SSN or an ITIN."""
+    if area == 666 or not (area and group and serial):
+        return False
+    return area < 900 or group in _ITIN_GROUPS
+
+
+def find_ssn(view: View) -> Iterator[Finding]:
+    data = view.data
+    for match in _WRITTEN.finditer(data):
+        area, _, group, serial = match.groups()
+        if given_out(int(area), int(group), int(serial)):
+            yield Finding(*match.span(), Kind.SSN, (area + group + serial).decode())
+    for start, end in windows(data, _SAYS_SSN, _BEFORE, _AFTER):
+        for match in _NINE.finditer(data, start, end):
+            yield Finding(*match.span(), Kind.SSN, match[0].decode("latin-1"))
+
+
+def windows(data: bytes, says: object, before: int, after: int) -> Iterator[tuple[int, int]]:
+    """The surroundings of each match of `says`, up to a barrier, joined where they meet."""
+    start = end = -1
+    for match in says.finditer(data):  # type: ignore[attr-defined]
+        first, last = match.span()
+        left = data.rfind(b"\x82", max(0, first - before), first)
+        left = left + 1 if left >= 0 else max(0, first - before)
+        right = data.find(b"\x82", last, last + after)
+        right = right if right >= 0 else min(len(data), last + after)
+        if left <= end:
+            end = max(end, right)
+            continue
+        if end >= 0:
+            yield start, end
+        start, end = left, right
+    if end >= 0:
+        yield start, end
+
+
+# --- e-mail addresses -------------------------------------------------------------
+
+_LOCAL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-'!#$*^~\x80"
+_DOMAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-\x80"
+_LONGEST_LOCAL, _LONGEST_DOMAIN = 320, 255
+
+EMAIL_FILTERS = (rb"[A-Za-z0-9._+'!#$*^~\x80-]@[A-Za-z0-9\x80-]+\.[A-Za-z0-9\x80.-]*[A-Za-z\x80]",)
+
+
+def find_email(view: View) -> Iterator[Finding]:
+    data, at, done = view.data, view.data.find(b"@"), 0
+    while at >= 0:
+        left = data[max(done, at - _LONGEST_LOCAL) : at]
+        right = data[at + 1 : at + 1 + _LONGEST_DOMAIN]
+        local = left[len(left.rstrip(_LOCAL)) :].lstrip(b".+-'!#$*^~")
+        domain = right[: len(right) - len(right.lstrip(_DOMAIN))].rstrip(b".-")
+        if local and is_domain(domain):
+            start, done = at - len(local), at + 1 + len(domain)
+            yield Finding(start, done, Kind.EMAIL, view.text[start:done])
+        at = data.find(b"@", at + 1)
+
+
+def is_domain(domain: bytes) -> bool:
+    """A name of two labels or more, one of which, behind the first, begins with two letters."""
+    labels = domain.split(b".")
+    return bool(labels[0]) and any(len(each) > 1 and not _NOT_LETTERS.match(each) for each in labels[1:])
+
+
+_NOT_LETTERS = re.compile(rb"[^A-Za-z\x80]|.[^A-Za-z\x80]", re.DOTALL)
+
+# --- IBANs --------------------------------------------------------------------------
+
+_LENGTHS = {
+    country: length
+    for length, countries in {
+        15: "NO", 16: "BE", 18: "DK FO FI GL NL SD FK", 19: "MK SI", 20: "AT BA EE KZ XK LT LU MN",
+        21: "HR LV LI CH", 22: "BH BG CR GE DE IE ME RS GB VA", 23: "TL GI IQ IL OM SO AE",
+        24: "AD CZ MD PK RO SA SK ES SE TN VG", 25: "PT LY ST", 26: "IS TR", 27: "FR GR IT MR MC SM BI DJ",
+        28: "AL AZ BY CY DO SV GT HU LB NI PL", 29: "BR EG PS QA UA", 30: "JO KW YE MU", 31: "MT SC", 32: "LC",
+        33: "RU",
+    }.items()
+    for country in countries.split()
+}  # fmt: skip
+_COUNTRIES = "|".join(sorted(_LENGTHS)).encode()
+_GAP = rb"[^0-9A-Za-z\x80\x82]{0,3}"
+_IBAN_START = rb"(?i)(?:^|[^a-z0-9]|iban)(?:" + _COUNTRIES + rb")" + _GAP + rb"[0-9]" + _GAP + rb"[0-9]"
+_STARTS = compiled(_IBAN_START.replace(rb"(?:" + _COUNTRIES + rb")", rb"(" + _COUNTRIES + rb")"))
+_NEXT = re.compile(_GAP + rb"([0-9A-Za-z])")
+
+IBAN_FILTERS = (_IBAN_START + rb"(?:" + _GAP + rb"[a-z0-9]){11}",)
+
+
+def find_iban(view: View) -> Iterator[Finding]:
+    data = view.data
+    for match in _STARTS.finditer(data):
+        start = match.start(1)
+        letters, end = _letters(data, start, _LENGTHS[match[1].decode().upper()])
+        if is_iban(letters):
+            yield Finding(start, end, Kind.IBAN, letters)
+
+
+def _letters(data: bytes, start: int, length: int) -> tuple[str, int]:
+    """The next `length` letters and digits, separators passed over, and where they end."""
+    found: list[bytes] = []
+    at = start
+    while len(found) < length and (match := _NEXT.match(data, at)):
+        found.append(match[1])
+        at = match.end()
+    return b"".join(found).decode().upper(), at
+
+
+def is_iban(letters: str) -> bool:
+    """Length by country and ISO 7064 MOD 97-10. Upper case, no separators."""
+    if len(letters) < 15 or len(letters) != _LENGTHS.get(letters[:2]) or not letters.isalnum():
+        return False
+    return int("".join(str(int(c, 36)) for c in letters[4:] + letters[:4])) % 97 == 1
+
+
+DETECTORS = (
+    Detector("ssn", SSN_FILTERS, find_ssn),
+    Detector("email", EMAIL_FILTERS, find_email),
+    Detector("iban", IBAN_FILTERS, find_iban),
+)

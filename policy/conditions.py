@@ -1,0 +1,187 @@
+"""`when:` of a rule: CEL over a fixed, typed context, checked whole before it is used.
+
+CEL looks names up at run time and its `has()` and `&&` hide wrong ones, so the text itself is checked:
+variables, fields, functions, and the words that effects, bands and signals are compared with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cel
+
+from policy import signals
+from policy.document import Value, nearest
+from policy.sql.effects import EFFECTS
+from schemas.judging import SessionFacts
+from schemas.records import Band, Claim, Effect
+
+MAX_LENGTH = 2000
+MAX_NESTED = 24
+
+FIELDS: Mapping[str, frozenset[str]] = {
+    "identity": frozenset(("subject", "claims")),
+    "target": frozenset(("name", "environment", "database", "user", "protocol")),
+    "command": frozenset(("effects", "reads", "writes", "complete", "statements")),
+}
+_PLAIN = frozenset(("score", "band", "signals"))
+_EFFECT_FIELDS = frozenset(("effect", "relation"))
+_FUNCTIONS = frozenset(
+    ("size", "startsWith", "endsWith", "contains", "matches", "int", "string", "bool", "min", "max", "type")
+)
+
+_STRING = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'')
+_MACRO = re.compile(r"([\w.]+)\.(?:exists|all|exists_one|existsOne|filter|map)\(\s*(\w+)\s*,")
+_ROOT = re.compile(r"(?<![\w.])(identity|target|command)\b(?:\.(\w+))?")
+_CLAIM = re.compile(r"identity\.claims(?:\.(\w+)|\[\s*(?:\"([^\"]*)\"|'([^']*)')\s*\])")
+_COMPARED = re.compile(r"(?:\.effect|(?<![\w.])(band))\s*(?:[=!]=\s*(\"[^\"]*\"|'[^']*')|in\s*\[([^\]]*)\])")
+_SIGNAL_ID = re.compile(r"^\w+:\w+/\w+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a condition may ask about one command."""
+
+    facts: SessionFacts
+    effects: tuple[Effect, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    complete: bool
+    statements: int
+    score: int
+    band: Band
+    signals: tuple[str, ...]
+
+    def variable(self, name: str) -> object:
+        facts = self.facts
+        match name:
+            case "identity":
+                return {"subject": facts.subject, "claims": {claim.name: claim.value for claim in facts.claims}}
+            case "target":
+                return {
+                    "name": facts.target,
+                    "environment": facts.environment,
+                    "database": facts.database,
+                    "user": facts.user,
+                    "protocol": facts.protocol,
+                }
+            case "command":
+                return {
+                    "effects": [{"effect": e.effect, "relation": e.relation} for e in self.effects],
+                    "reads": list(self.reads),
+                    "writes": list(self.writes),
+                    "complete": self.complete,
+                    "statements": self.statements,
+                }
+            case "score":
+                return self.score
+            case "band":
+                return self.band.value
+            case _:
+                return list(self.signals)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled `when`. `needs`: the variables it reads."""
+
+    text: str
+    needs: frozenset[str]
+    program: Any
+
+    def holds(self, variables: Any) -> bool | None:
+        """True or false, or None where it failed: a claim that is not there, a wrong type."""
+        try:
+            found = self.program.execute(variables)
+        except (RuntimeError, KeyError, TypeError, ValueError, ArithmeticError):
+            return None
+        return found if isinstance(found, bool) else None
+
+
+def variables(context: Context, needs: frozenset[str]) -> Any:
+    return cel.Context(variables={name: context.variable(name) for name in needs})
+
+
+def compile_(place: Value) -> Condition:
+    """Raises RulesInvalid, with the line and what is nearest."""
+    text = place.text()
+    if len(text) > MAX_LENGTH or _nesting(text) > MAX_NESTED:  # the parser's own limits are panics
+        raise place.invalid(f"a condition has at most {MAX_LENGTH} characters and {MAX_NESTED} nested brackets")
+    if '"""' in text or "'''" in text or "//" in _STRING.sub("", text):
+        raise place.invalid("triple quotes and comments are not used in conditions")
+    try:
+        program = cel.compile(text)
+        references = program.references()
+    except ValueError as error:
+        first = str(error).split("ERROR: ", 1)[-1].splitlines()[0]
+        raise place.invalid(f"not CEL: {first}") from None
+    bare = re.sub(r"\s*\.\s*", ".", _STRING.sub('""', text))
+    bound = {name for _, name in _MACRO.findall(bare)}
+    needs = frozenset(references["variables"]) - bound
+    _check_names(place, bare, needs, frozenset(references["functions"]), bound)
+    _check_words(place, text)
+    condition = Condition(text, needs, program)
+    for sample in _samples(text):
+        if condition.holds(variables(sample, needs)) is None:
+            raise place.invalid("the condition fails on a sample command, or is not true or false")
+    return condition
+
+
+def _nesting(text: str) -> int:
+    depth = deepest = 0
+    for character in text:
+        if character in "([{?":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in ")]}:":
+            depth -= 1
+    return deepest
+
+
+def _check_names(place: Value, bare: str, needs: frozenset[str], functions: frozenset[str], bound: set[str]) -> None:
+    known = FIELDS.keys() | _PLAIN
+    for name in sorted(needs - known):
+        raise place.invalid(f"unknown name {name!r}{nearest(name, known)}")
+    for name in sorted(bound & known):
+        raise place.invalid(f"{name!r} is taken: choose another name inside the brackets")
+    for name in sorted(f for f in functions if f[0].isalpha()):
+        if name not in _FUNCTIONS:
+            raise place.invalid(f"unknown function {name!r}{nearest(name, _FUNCTIONS)}")
+    for root, field in _ROOT.findall(bare):
+        if field not in FIELDS[root]:
+            where = f"{root}.{field}" if field else root
+            raise place.invalid(f"unknown field {where!r}{nearest(where, [f'{root}.{f}' for f in FIELDS[root]])}")
+    for owner, name in _MACRO.findall(bare):
+        if owner == "command.effects":
+            for field in re.findall(rf"(?<![\w.]){name}\.(\w+)", bare):
+                if field not in _EFFECT_FIELDS:
+                    raise place.invalid(f"unknown field {name}.{field}{nearest(field, _EFFECT_FIELDS)}")
+
+
+def _check_words(place: Value, text: str) -> None:
+    """Words that would never be equal are mistakes, and a control that never fires."""
+    for is_band, word, several in _COMPARED.findall(text):
+        known: frozenset[str] = frozenset(each.value for each in Band) if is_band else EFFECTS
+        for each in _STRING.findall(word or several):
+            if each[1:-1] not in known:
+                raise place.invalid(f"nothing is ever {each}{nearest(each[1:-1], known)}")
+    ids = {signal.id for signal in signals.table().values()}
+    for each in _STRING.findall(text):
+        if _SIGNAL_ID.match(each[1:-1]) and each[1:-1] not in ids:
+            raise place.invalid(f"unknown signal {each}{nearest(each[1:-1], ids)}")
+
+
+def _samples(text: str) -> tuple[Context, ...]:
+    """Commands of unlike kinds; the identity has every claim that the text names."""
+    names = {"".join(found) for found in _CLAIM.findall(text)} | {"sample"}
+    facts = SessionFacts(
+        "ci-deploy", tuple(Claim(n, "x") for n in sorted(names)), "db", "postgres", "production", "app", "app"
+    )
+    some = (Effect("delete", "public.t"), Effect("select", ""))
+    return (
+        Context(facts, some, ("a",), ("public.t",), True, 1, 85, Band.HIGH, ("Impact:Postgres/DeleteAll",)),
+        Context(facts, (), (), (), False, 0, 0, Band.LOW, ()),
+    )

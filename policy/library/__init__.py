@@ -1,0 +1,1 @@
+"""Ready policies, as YAML. `default.yaml` is in force where nobody wrote another."""

@@ -1,0 +1,206 @@
+"""The policy: rules in YAML, checked whole when they are read. Reading the file is the caller's.
+
+    rules = parse(text)            # RulesInvalid names the line and what to do
+    rules.decide(context)          # rules in order, the first that is true decides
+
+A condition that fails at run time holds the command: unknown is never allowed. Format: the comments
+of `library/default.yaml`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from policy import document
+from policy.conditions import Condition, Context, compile_, variables
+from policy.document import RulesInvalid, Value
+from schemas.judging import FieldAction, FieldRule, Reviewer
+from schemas.records import ApproverRule, Decision
+
+__all__ = ["Decided", "Rule", "Rules", "RulesInvalid", "default_text", "parse"]
+
+DEFAULT_APPROVERS = ApproverRule("default", ("reviewers",), 1, 3600)
+OTHERWISE = "otherwise"
+"""The rule named in a judgement that no rule decided."""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 30 * 86400
+_REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    condition: Condition
+    decision: Decision
+    approvers: ApproverRule
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    decision: Decision
+    rule: str
+    approvers: ApproverRule | None  # where decision is HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One version of the policy. Compare by `version`: the first 16 hex digits of the text's SHA-256."""
+
+    version: str
+    rules: tuple[Rule, ...]
+    otherwise: Decision
+    approvers: tuple[ApproverRule, ...]
+    reviewers: tuple[Reviewer, ...]
+    field_rules: tuple[FieldRule, ...]
+    functions_allowed: frozenset[str]
+    needs: frozenset[str]  # the variables that any condition reads
+    _decided: dict[Context, Decided] = field(default_factory=dict, repr=False, compare=False)
+
+    def decide(self, context: Context) -> Decided:
+        """Remembers: commands that differ in their constants alone have one context, and handing values
+        over to CEL costs more than judging them."""
+        known = self._decided.get(context)
+        if known is None:
+            if len(self._decided) >= _REMEMBERED:
+                self._decided.clear()
+            known = self._decided[context] = self._try(context)
+        return known
+
+    def _try(self, context: Context) -> Decided:
+        known = variables(context, self.needs)
+        for rule in self.rules:
+            held = rule.condition.holds(known)
+            if held is None:
+                return Decided(Decision.HOLD, rule.name, rule.approvers)
+            if held:
+                return Decided(rule.decision, rule.name, rule.approvers if rule.decision is Decision.HOLD else None)
+        return Decided(self.otherwise, OTHERWISE, _default(self.approvers) if self.otherwise is Decision.HOLD else None)
+
+
+def default_text() -> str:
+    return files("policy.library").joinpath("default.yaml").read_text("utf-8")
+
+
+def parse(text: str) -> Rules:
+    """Raises RulesInvalid."""
+    root = document.read(text)
+    parts = root.fields(("rules", "otherwise", "approvers", "reviewers", "mask", "functions"), ("rules",))
+    approvers = _approvers(parts["approvers"]) if "approvers" in parts else (DEFAULT_APPROVERS,)
+    reviewers = _reviewers(parts["reviewers"]) if "reviewers" in parts else ()
+    if reviewers:
+        _check_quorums(approvers, reviewers, parts.get("approvers", root))
+    rules = _rules(parts["rules"], approvers)
+    return Rules(
+        version=hashlib.sha256(text.encode()).hexdigest()[:16],
+        rules=rules,
+        otherwise=_decision(parts["otherwise"]) if "otherwise" in parts else Decision.HOLD,
+        approvers=approvers,
+        reviewers=reviewers,
+        field_rules=_field_rules(parts["mask"]) if "mask" in parts else (),
+        functions_allowed=_functions(parts["functions"]) if "functions" in parts else frozenset(),
+        needs=frozenset[str]().union(*(rule.condition.needs for rule in rules)),
+    )
+
+
+def _default(approvers: tuple[ApproverRule, ...]) -> ApproverRule:
+    return next((each for each in approvers if each.name == "default"), DEFAULT_APPROVERS)
+
+
+def _decision(place: Value) -> Decision:
+    return Decision(place.one_of(Decision))
+
+
+def _rules(place: Value, approvers: tuple[ApproverRule, ...]) -> tuple[Rule, ...]:
+    found: list[Rule] = []
+    by_name = {each.name: each for each in approvers}
+    for item in place.items():
+        parts = item.fields(("name", "when", "then", "approvers"), ("name", "when", "then"))
+        name = parts["name"].text()
+        if name == OTHERWISE or any(name == rule.name for rule in found):
+            raise parts["name"].invalid(f"{name!r} is taken")
+        decision = _decision(parts["then"])
+        chosen = _default(approvers)
+        if "approvers" in parts:
+            if decision is not Decision.HOLD:
+                raise parts["approvers"].invalid("only a rule that holds has approvers")
+            word = parts["approvers"].text()
+            if word not in by_name:
+                raise parts["approvers"].invalid(f"unknown approvers{document.nearest(word, by_name)}")
+            chosen = by_name[word]
+        found.append(Rule(name, compile_(parts["when"]), decision, chosen))
+    return tuple(found)
+
+
+def _approvers(place: Value) -> tuple[ApproverRule, ...]:
+    found = []
+    for name, item in place.pairs().items():
+        parts = item.fields(("groups", "quorum", "expires", "reason_required"), ("groups", "quorum", "expires"))
+        groups, quorum = parts["groups"].texts(), parts["quorum"].number()
+        if not groups:
+            raise parts["groups"].invalid("names no group, so nobody could approve")
+        if quorum < 1:
+            raise parts["quorum"].invalid("must be at least 1")
+        required = parts["reason_required"].truth() if "reason_required" in parts else False
+        found.append(ApproverRule(name, groups, quorum, _seconds(parts["expires"]), required))
+    return tuple(found)
+
+
+def _seconds(place: Value) -> int:
+    text = place.text()
+    if text[:-1].isascii() and text[:-1].isdigit() and text[-1:] in _UNITS:
+        seconds = int(text[:-1][:9]) * _UNITS[text[-1]]
+        if 0 < seconds <= _LONGEST:
+            return seconds
+    raise place.invalid("must be a time up to 30d, such as 30m, 1h or 7d")
+
+
+def _reviewers(place: Value) -> tuple[Reviewer, ...]:
+    """One person is one entry with one key: two would be a quorum of one."""
+    found: list[Reviewer] = []
+    for item in place.items():
+        parts = item.fields(("name", "key", "groups", "identities"), ("name", "key", "groups"))
+        name, key = parts["name"].text(), _key(parts["key"])
+        if any(name == each.name for each in found):
+            raise parts["name"].invalid(f"{name!r} is listed twice")
+        if any(key == each.public_key for each in found):
+            raise parts["key"].invalid("another reviewer has this key")
+        identities = parts["identities"].texts() if "identities" in parts else ()
+        found.append(Reviewer(name, key, parts["groups"].texts(), identities))
+    return tuple(found)
+
+
+def _key(place: Value) -> bytes:
+    scheme, _, encoded = place.text().partition(":")
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if scheme != "ed25519" or len(key) != 32:
+        raise place.invalid('must be "ed25519:" and 32 bytes in base64 (see `tallystick keys show`)')
+    return key
+
+
+def _check_quorums(approvers: tuple[ApproverRule, ...], reviewers: tuple[Reviewer, ...], place: Value) -> None:
+    for rule in approvers:
+        able = sum(1 for each in reviewers if set(each.groups) & set(rule.groups))
+        if able < rule.quorum:
+            raise place.invalid(f"{rule.name!r} needs {rule.quorum} reviewers and only {able} are in its groups")
+
+
+def _field_rules(place: Value) -> tuple[FieldRule, ...]:
+    found = []
+    for pattern, item in place.pairs().items():
+        if not pattern.rstrip("*").strip(".") or "*" in pattern[:-1]:
+            raise item.invalid("a pattern is a name or table.column; `*` only ends it")
+        found.append(FieldRule(pattern, FieldAction(item.one_of(FieldAction))))
+    return tuple(found)
+
+
+def _functions(place: Value) -> frozenset[str]:
+    parts = place.fields(("allow",))
+    return frozenset(parts["allow"].texts()) if "allow" in parts else frozenset()

@@ -1,0 +1,81 @@
+"""Signals: named reasons for concern, and the score they add up to. The table is `signals.yaml`.
+
+score = for each axis its worst signal; the axes added; at most 100
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from policy.sql.marks import Mark
+from schemas.records import Band
+
+
+class Axis(StrEnum):
+    DATA_LOSS = "data-loss"
+    EXPOSURE = "exposure"
+    AVAILABILITY = "availability"
+    PRIVILEGE = "privilege"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    mark: Mark
+    id: str  # `Purpose:Target/What`
+    axis: Axis
+    points: int
+    production: int  # points where the environment is production
+    reason: str
+    instead: str  # what to do instead; "" where there is nothing to say
+    false_positives: str
+
+
+@cache
+def table() -> dict[Mark, Signal]:
+    rows = yaml.safe_load(files("policy").joinpath("signals.yaml").read_text("utf-8"))["signals"]
+    return {
+        Mark(row["mark"]): Signal(
+            Mark(row["mark"]),
+            row["id"],
+            Axis(row["axis"]),
+            row["points"],
+            row.get("production", row["points"]),
+            row["reason"],
+            row["instead"],
+            row["false_positives"],
+        )
+        for row in rows
+    }
+
+
+def signals(marks: Iterable[Mark], environment: str) -> tuple[Signal, ...]:
+    """The signals of some marks, worst first. A signal of no points is none."""
+    known = table()
+    found = [signal for mark in marks if points(signal := known[mark], environment)]
+    found.sort(key=lambda signal: (-points(signal, environment), signal.id))
+    return tuple(found)
+
+
+def points(signal: Signal, environment: str) -> int:
+    return signal.production if environment.lower().startswith("prod") else signal.points
+
+
+def score(found: Iterable[Signal], environment: str) -> int:
+    worst: dict[Axis, int] = {}
+    for signal in found:
+        worst[signal.axis] = max(worst.get(signal.axis, 0), points(signal, environment))
+    return min(100, sum(worst.values()))
+
+
+def band(score_: int) -> Band:
+    if score_ >= 90:
+        return Band.CRITICAL
+    if score_ >= 70:
+        return Band.HIGH
+    return Band.MEDIUM if score_ >= 40 else Band.LOW

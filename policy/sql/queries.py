@@ -1,0 +1,239 @@
+"""Reads SELECT, INSERT, UPDATE, DELETE, MERGE and every expression: whatever can call a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from policy.sql import settings
+from policy.sql.marks import Mark
+from policy.sql.reading import Reading, Scope, When, is_catalog
+from policy.sql.shape import depends_on_constants, narrows
+from wire.postgres.grammar import Node, constant, quoted, strings
+
+Handler = Callable[[Reading, Node, Scope], None]
+
+_READERS = frozenset(("SelectStmt", "ExplainStmt", "CopyStmt", "DoStmt", "several"))
+_NAMED_OPERATORS = frozenset(("AEXPR_OP", "AEXPR_OP_ANY", "AEXPR_OP_ALL"))
+
+
+def with_ctes(r: Reading, body: Node, scope: Scope) -> Scope:
+    """Pushes the CTEs of a statement; gives the scope of its main part. A CTE sees those before it,
+    and itself and all only where it is RECURSIVE: `WITH users AS (SELECT * FROM users)` reads users."""
+    clause = body.get("withClause")
+    if not clause:
+        return scope
+    tables = [each["CommonTableExpr"] for each in clause.get("ctes", ())]
+    names = [each.get("ctename", "") for each in tables]
+    everything = scope._replace(ctes=scope.ctes.union(names))
+    for at, each in enumerate(tables):
+        seen = everything if clause.get("recursive") else scope._replace(ctes=scope.ctes.union(names[:at]))
+        r.push_all(each, seen)
+    return everything
+
+
+def select(r: Reading, body: Node, scope: Scope) -> None:
+    inner = with_ctes(r, body, scope)
+    sources = body.get("fromClause", ())
+    if not sources:
+        if "larg" not in body:
+            r.effect("select", "", scope)
+    elif "whereClause" not in body and not _limited(body):
+        for source in sources:
+            var = source.get("RangeVar")
+            if var and scope.when is When.NOW and not _hidden(var, inner):
+                r.marks.add(Mark.READS_ALL)
+    if "intoClause" in body:
+        r.blind = False
+        into = body["intoClause"].get("rel", {})
+        r.write("create", into, inner, Mark.CREATE)
+    if "lockingClause" in body:
+        tables = [s["RangeVar"] for s in sources if "RangeVar" in s and not _hidden(s["RangeVar"], inner)]
+        for name in [r.relation(each) for each in tables] or [""]:
+            r.effect("lock", name, inner, Mark.LOCKS_ROWS)
+    for side in ("rarg", "larg"):
+        if side in body:
+            r.push({"SelectStmt": body[side]}, inner)
+    r.push_all(body, inner, ("withClause", "intoClause", "lockingClause", "larg", "rarg"))
+
+
+def _limited(body: Node) -> bool:
+    limit = body.get("limitCount", {})
+    return bool(limit) and "isnull" not in limit.get("A_Const", {})
+
+
+def _hidden(var: Node, scope: Scope) -> bool:
+    """A CTE, or a catalog."""
+    schema, name = var.get("schemaname", ""), var.get("relname", "")
+    return (not schema and name in scope.ctes) or is_catalog(schema, name)
+
+
+def insert(r: Reading, body: Node, scope: Scope) -> None:
+    inner = with_ctes(r, body, scope)
+    r.write("insert", body["relation"], inner, Mark.INSERT)
+    _hidden_write(r, scope)
+    conflict = body.get("onConflictClause", {})
+    if conflict.get("action") == "ONCONFLICT_UPDATE":
+        r.write("update", body["relation"], inner, Mark.UPDATE)
+    r.push_all(body, inner, ("withClause", "relation"))
+
+
+def update(r: Reading, body: Node, scope: Scope) -> None:
+    inner = with_ctes(r, body, scope)
+    narrow = narrows(body.get("whereClause"), body["relation"].get("relname", ""))
+    r.write("update", body["relation"], inner, Mark.UPDATE if narrow else Mark.UPDATE_ALL)
+    _hidden_write(r, scope)
+    r.push_all(body, inner, ("withClause", "relation"))
+
+
+def delete(r: Reading, body: Node, scope: Scope) -> None:
+    inner = with_ctes(r, body, scope)
+    narrow = narrows(body.get("whereClause"), body["relation"].get("relname", ""))
+    r.write("delete", body["relation"], inner, Mark.DELETE if narrow else Mark.DELETE_ALL)
+    if scope.when is When.NOW and scope.top != "DeleteStmt":
+        r.marks.add(Mark.HIDDEN_DELETE)
+    r.push_all(body, inner, ("withClause", "relation"))
+
+
+def merge(r: Reading, body: Node, scope: Scope) -> None:
+    r.blind = False
+    inner = with_ctes(r, body, scope)
+    narrow = narrows(body.get("joinCondition"), body["relation"].get("relname", ""))
+    for each in body.get("mergeWhenClauses", ()):
+        action = each["MergeWhenClause"].get("commandType")
+        if action == "CMD_INSERT":
+            r.write("insert", body["relation"], inner, Mark.INSERT)
+        elif action == "CMD_UPDATE":
+            r.write("update", body["relation"], inner, Mark.UPDATE if narrow else Mark.UPDATE_ALL)
+        elif action == "CMD_DELETE":
+            r.write("delete", body["relation"], inner, Mark.MERGE_DELETE)
+        elif action != "CMD_NOTHING":
+            r.write("unknown", body["relation"], inner)
+            r.unknown("an action of MERGE that is not known")
+    _hidden_write(r, scope)
+    r.push_all(body, inner, ("withClause", "relation"))
+
+
+def _hidden_write(r: Reading, scope: Scope) -> None:
+    if scope.when is When.NOW and scope.top in _READERS:
+        r.marks.add(Mark.HIDDEN_WRITE)
+
+
+def range_var(r: Reading, body: Node, scope: Scope) -> None:
+    r.read(body, scope)
+
+
+def function(r: Reading, body: Node, scope: Scope) -> None:
+    called(r, strings(body.get("funcname", ())), body.get("args", []), scope)
+    r.push_all(body, scope, ("funcname",))
+
+
+def called(r: Reading, name: tuple[str, ...], arguments: list[Node], scope: Scope) -> None:
+    """A function by its name as written. Only pg_catalog's are known; a bare name is taken for one of
+    them, since pg_catalog is searched first (what changes that is marked SHADOWS or CODE)."""
+    bare = name[-1] if name else ""
+    built_in = len(name) == 1 or name[:-1] == ("pg_catalog",)
+    if built_in and bare in r.table.harmless:
+        return
+    r.blind = False
+    dotted = quoted(*name)
+    if built_in and bare == "set_config":
+        _set_config(r, arguments, scope)
+        return
+    if dotted in r.allowed:
+        return
+    run = scope if scope.when is When.DEFERRED else scope._replace(when=When.NOW)
+    known = r.table.effects.get(bare) if built_in else None
+    if known is None:
+        r.effect("unknown", dotted, run)
+        r.barrier = True
+        r.unknown(f"function {dotted} is not a known one of PostgreSQL")
+        return
+    r.effect(known.effect, known.relation, run, *((known.mark,) if known.mark else ()))
+    r.barrier |= known.barrier
+    if not known.complete:
+        r.unknown(f"function {dotted} runs what its arguments say")
+
+
+def _set_config(r: Reading, arguments: list[Node], scope: Scope) -> None:
+    r.barrier = True
+    run = scope._replace(when=When.NOW) if scope.when is When.PLANNED else scope
+    setting = constant(arguments[0]) if arguments else None
+    if setting is None:
+        r.effect("set", "", run)
+        r.unknown("set_config of a setting that is not in the text")
+        return
+    value = constant(arguments[1]) if len(arguments) > 1 else None
+    mark = settings.mark_of(setting, None if value is None else (value,))
+    role = mark in (Mark.ROLE_CHANGE, Mark.ROLE_BACK)
+    r.effect("role-change" if role else "set", setting.lower(), run, mark)
+
+
+def expression(r: Reading, body: Node, scope: Scope) -> None:
+    if body.get("kind") in _NAMED_OPERATORS:
+        operator(r, body.get("name", ()))
+    if r.blind and depends_on_constants(body):
+        r.blind = False
+    r.push_all(body, scope, ("name",))
+
+
+def operator(r: Reading, name: Any) -> None:
+    """An operator is a function call by another name."""
+    if not name:
+        return
+    parts = strings(name)
+    symbol = parts[-1]
+    if parts[:-1] in ((), ("pg_catalog",)) and symbol in r.table.operators:
+        return
+    r.blind = False
+    if ".".join(parts) not in r.allowed:
+        r.barrier = True
+        r.unknown(f"operator {'.'.join(parts)} is not a known one of PostgreSQL")
+
+
+def sub_link(r: Reading, body: Node, scope: Scope) -> None:
+    operator(r, body.get("operName"))
+    r.push_all(body, scope, ("operName",))
+
+
+def sort_by(r: Reading, body: Node, scope: Scope) -> None:
+    operator(r, body.get("useOp"))
+    r.push_all(body, scope, ("useOp",))
+
+
+def sample(r: Reading, body: Node, scope: Scope) -> None:
+    called(r, strings(body.get("method", ())), [], scope)
+    r.push_all(body, scope, ("method",))
+
+
+def assignment(r: Reading, body: Node, scope: Scope) -> None:
+    """`x := expression` of plpgsql; its value is the body of a SELECT."""
+    r.push(body.get("indirection"), scope)
+    r.push({"SelectStmt": body.get("val", {})}, scope)
+
+
+def leaf(r: Reading, body: Node, scope: Scope) -> None:
+    """Nothing below can run."""
+
+
+HANDLERS: dict[str, Handler] = {
+    "SelectStmt": select,
+    "InsertStmt": insert,
+    "UpdateStmt": update,
+    "DeleteStmt": delete,
+    "MergeStmt": merge,
+    "PLAssignStmt": assignment,
+    "RangeVar": range_var,
+    "FuncCall": function,
+    "A_Expr": expression,
+    "SubLink": sub_link,
+    "SortBy": sort_by,
+    "RangeTableSample": sample,
+    "A_Const": leaf,
+    "ColumnRef": leaf,
+    "ParamRef": leaf,
+    "String": leaf,
+    "Integer": leaf,
+    "A_Star": leaf,
+}
+LITERAL_BLIND = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt"))

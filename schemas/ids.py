@@ -1,0 +1,53 @@
+"""Names of things, and positions.
+
+A *source* numbers what it emits; its positions only grow. The ledger's whole
+memory for "nothing lost, nothing twice" is one position a source, because each
+message names the position before it (`prior`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, NewType
+
+RecorderId = NewType("RecorderId", str)
+"""`<gateway>.<worker>.<8 hex>`; a recorder that lost its disk gets a new one."""
+
+SessionId = NewType("SessionId", str)
+"""`<recorder>/<boot>/<number>`; numbers count from 1 without holes in a boot."""
+
+HoldId = NewType("HoldId", str)
+"""`hold-` and 32 hex digits: 128 random bits made by the gateway, used once."""
+
+ApprovalId = NewType("ApprovalId", str)
+"""`req-` and 16 base32 characters, derived from the first hold's id."""
+
+Source = NewType("Source", str)
+"""`journal:<recorder>`, `beats:<recorder>`, `approvals:<partition>:<recorder>`, `shard:<name>`."""
+
+
+class Position(NamedTuple):
+    """Where a source stands. Compares as a tuple; the parts mean, by source:
+
+    journal: (epoch, chunk, index in chunk); beats: (boot, n, 0);
+    approvals: (offset of the input, index of the output, 0); shard: (seq, n, 0).
+    """
+
+    major: int
+    minor: int
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a position
+
+
+START = Position(-1, -1, -1)
+"""Before anything: the `prior` of a source's first message."""
+
+
+def session_id(recorder: RecorderId, boot: int, number: int) -> SessionId:
+    return SessionId(f"{recorder}/{boot}/{number}")
+
+
+def journal_source(recorder: RecorderId) -> Source:
+    return Source(f"journal:{recorder}")
+
+
+def beats_source(recorder: RecorderId) -> Source:
+    return Source(f"beats:{recorder}")

@@ -1,0 +1,255 @@
+"""The key directory: one file a key, 0600, and who is enrolled.
+
+    root.key                     signs enrolments; keep it off the machine
+    <role>.key                   Ed25519 seed of gateway, pipeline, approvals, ledger
+    masker-<id>.key, .pub        X25519; gateways read only the .pub
+    <purpose>.secret             match, token, fingerprint, content
+    enrolled/<name>.json         public: name, role, key, from, until, signed by root
+    deployment.json              public: the deployment's name and its root key
+
+A role loads only its own files. The directory lies outside the data directory.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nacl.public import PrivateKey
+
+from schemas.records import KeyEnrolled
+from seal.sign import BadSignature, Domain, Signer, check
+
+ROLES = ("gateway", "pipeline", "approvals", "ledger")
+PURPOSES = ("match", "token", "fingerprint", "content")
+YEAR_US = 365 * 24 * 3600 * 1_000_000
+_DEPLOYMENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+
+
+class KeysUnusable(RuntimeError):
+    """A key file is missing, readable by others, or not a key; the message says what to do."""
+
+
+class NotEnrolled(ValueError):
+    """No enrolment by the root key for this name in this role at this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskerPublic:
+    id: str
+    key: bytes
+
+
+class MaskerKeys:
+    """The private halves by key id; whoever holds these opens raw traffic."""
+
+    __slots__ = ("_by_id",)
+
+    def __init__(self, by_id: dict[str, bytes]) -> None:
+        self._by_id = by_id
+
+    def __repr__(self) -> str:
+        return f"MaskerKeys({', '.join(self._by_id)})"
+
+    def private(self, key_id: str) -> bytes:
+        """Raises KeyError if this key was never here or was destroyed."""
+        return self._by_id[key_id]
+
+    @property
+    def newest(self) -> str:
+        return max(self._by_id)
+
+
+class Enrolled:
+    """The keys that the deployment's root vouches for. Enrolments with a bad signature are no enrolments."""
+
+    def __init__(self, root: bytes, enrolments: list[KeyEnrolled]) -> None:
+        self.root = root
+        self.all = tuple(e for e in enrolments if _genuine(root, e))
+
+    def public(self, name: str, role: str, at_us: int) -> bytes:
+        """Raises NotEnrolled."""
+        for e in self.all:
+            if e.name == name and e.role == role and e.from_us <= at_us < e.until_us:
+                return e.public_key
+        raise NotEnrolled(f"no {role} key is enrolled under this name at this time; see: tallystick keys show")
+
+
+def enrolment_message(e: KeyEnrolled) -> bytes:
+    parts = [e.name.encode(), e.role.encode(), e.public_key, str(e.from_us).encode(), str(e.until_us).encode()]
+    return b"".join(len(p).to_bytes(4, "big") + p for p in parts)
+
+
+def _genuine(root: bytes, e: KeyEnrolled) -> bool:
+    try:
+        check(root, Domain.ENROLMENT, enrolment_message(e), e.signature)
+    except BadSignature:
+        return False
+    return True
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "w", encoding="ascii") as f:
+        f.write(text + "\n")
+        f.flush()
+        os.fsync(f.fileno())
+
+
+def _read_secret(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as e:
+        raise KeysUnusable(f"{path}: cannot be read; make keys with: tallystick keys init") from e
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise KeysUnusable(f"{path}: others may read it; run: chmod 600 {path}")
+    try:
+        raw = base64.b64decode(text.strip(), validate=True)
+    except ValueError as e:
+        raise KeysUnusable(f"{path}: not a key file") from e
+    if len(raw) != 32:
+        raise KeysUnusable(f"{path}: not a key file")
+    return raw
+
+
+def _b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def init(directory: Path, deployment: str) -> None:
+    """Makes every key of a deployment. KeysUnusable if there are keys already."""
+    if not _DEPLOYMENT.fullmatch(deployment):
+        raise KeysUnusable("a deployment's name has lower-case letters, digits, dots and dashes")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    if any(directory.iterdir()):
+        raise KeysUnusable(f"{directory}: not empty; keys are never overwritten")
+    (directory / "enrolled").mkdir(mode=0o755)
+    seed = secrets.token_bytes(32)
+    root = Signer("root", seed)
+    _write(directory / "root.key", _b64(seed), 0o600)
+    _write(directory / "deployment.json", json.dumps({"deployment": deployment, "root": _b64(root.public)}), 0o644)
+    for role in ROLES:
+        seed = secrets.token_bytes(32)
+        _write(directory / f"{role}.key", _b64(seed), 0o600)
+        enrol(directory, root, role, role, Signer(role, seed).public)
+    for purpose in PURPOSES:
+        _write(directory / f"{purpose}.secret", _b64(secrets.token_bytes(32)), 0o600)
+    add_masker_key(directory, root)
+
+
+def add_masker_key(directory: Path, root: Signer) -> str:
+    """A new masker pair, enrolled; gateways started from now on seal to it. Gives its id."""
+    private = PrivateKey.generate()
+    key_id = f"{time.strftime('%Y%m%d', time.gmtime())}-{secrets.token_hex(4)}"
+    _write(directory / f"masker-{key_id}.key", _b64(bytes(private)), 0o600)
+    _write(directory / f"masker-{key_id}.pub", _b64(bytes(private.public_key)), 0o644)
+    enrol(directory, root, f"masker-{key_id}", "masker", bytes(private.public_key))
+    return key_id
+
+
+def enrol(directory: Path, root: Signer, name: str, role: str, public: bytes) -> KeyEnrolled:
+    """Root's word, for a year, that this key is this name's in this role."""
+    now = time.time_ns() // 1000
+    unsigned = KeyEnrolled(name, role, public, now - 60_000_000, now + YEAR_US, b"")
+    signature = root.sign(Domain.ENROLMENT, enrolment_message(unsigned))
+    made = KeyEnrolled(name, role, public, unsigned.from_us, unsigned.until_us, signature)
+    described = {
+        "name": name,
+        "role": role,
+        "key": _b64(public),
+        "from_us": made.from_us,
+        "until_us": made.until_us,
+        "signature": _b64(signature),
+    }
+    _write(directory / "enrolled" / f"{name}.json", json.dumps(described), 0o644)
+    return made
+
+
+def load_signer(directory: Path, role: str) -> Signer:
+    """Raises KeysUnusable."""
+    return Signer(role, _read_secret(directory / f"{role}.key"))
+
+
+def load_secret(directory: Path, purpose: str) -> bytes:
+    """Raises KeysUnusable."""
+    return _read_secret(directory / f"{purpose}.secret")
+
+
+def load_masker(directory: Path) -> MaskerKeys:
+    """Every private half that is still here. Raises KeysUnusable if none is."""
+    found = {p.stem.removeprefix("masker-"): _read_secret(p) for p in directory.glob("masker-*.key")}
+    if not found:
+        raise KeysUnusable(f"{directory}: no masker key; make keys with: tallystick keys init")
+    return MaskerKeys(found)
+
+
+def load_masker_public(directory: Path) -> MaskerPublic:
+    """The newest enrolled public half: an unenrolled one would send all traffic to a stranger."""
+    now = time.time_ns() // 1000
+    known = enrolled(directory)
+    for path in sorted(directory.glob("masker-*.pub"), reverse=True):
+        key_id = path.stem.removeprefix("masker-")
+        key = base64.b64decode(path.read_text(encoding="ascii").strip())
+        try:
+            if known.public(f"masker-{key_id}", "masker", now) == key:
+                return MaskerPublic(key_id, key)
+        except NotEnrolled:
+            continue
+    raise KeysUnusable(f"{directory}: no enrolled masker key; see: tallystick keys show")
+
+
+def _described(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise KeysUnusable(f"{path}: cannot be read; make keys with: tallystick keys init") from e
+
+
+def enrolments(directory: Path) -> Iterator[KeyEnrolled]:
+    for path in sorted((directory / "enrolled").glob("*.json")):
+        d = _described(path)
+        try:
+            yield KeyEnrolled(
+                d["name"],
+                d["role"],
+                base64.b64decode(d["key"]),
+                d["from_us"],
+                d["until_us"],
+                base64.b64decode(d["signature"]),
+            )
+        except (KeyError, TypeError, ValueError) as e:
+            raise KeysUnusable(f"{path}: not an enrolment") from e
+
+
+def enrolled(directory: Path) -> Enrolled:
+    """Raises KeysUnusable."""
+    root = base64.b64decode(_described(directory / "deployment.json")["root"])
+    return Enrolled(root, list(enrolments(directory)))
+
+
+def origin(directory: Path, shard: str) -> str:
+    """The log's name, as checkpoints bear it."""
+    return f"tallystick.{_described(directory / 'deployment.json')['deployment']}/{shard}"
+
+
+def new_reviewer(path: Path) -> str:
+    """Makes a reviewer's key file; gives the public text for the policy: `ed25519:<base64>`."""
+    seed = secrets.token_bytes(32)
+    _write(path, _b64(seed), 0o600)
+    return "ed25519:" + _b64(Signer("reviewer", seed).public)
+
+
+def load_reviewer(path: Path, name: str) -> Signer:
+    """Raises KeysUnusable."""
+    return Signer(name, _read_secret(path))

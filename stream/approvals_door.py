@@ -1,0 +1,276 @@
+"""The approvals role's HTTP door: where reviewers read and vote, and a waiting CI job asks how it stands.
+
+    GET  /approvals               open and lately ended requests       a reviewer's signed request
+    GET  /approvals/{id}          all that a reviewer should know      a reviewer's signed request
+    GET  /approvals/{id}/state    the state, one word                  nobody's (the id is unguessable)
+    POST /approvals/{id}/votes    a Vote as JSON; 202                  the vote's own signature
+
+A signed request is `Authorization: Tallystick <name> <unix seconds> <base64 Ed25519>`
+over "METHOD path seconds" (domain REVIEWER_REQUEST), within a minute of our clock.
+The door decides nothing: a vote goes to the topic, and the step and every gateway
+check it again. It logs no path, body or name.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from approvals.state import Request, State
+from approvals.votes import LONGEST_REASON, Directory, objection
+from bus.topics import APPROVALS, BusDown, Producer
+from schemas.codec import encode
+from schemas.ids import ApprovalId, SessionId
+from schemas.judging import Reviewer
+from schemas.records import ApprovalState, Choice, Vote
+from seal.box import CannotOpen
+from seal.content import ContentGone, decrypt
+from seal.sign import BadSignature, Domain, Signer, check
+from stream.places import hold_place
+
+LARGEST_BODY = 16 * 1024
+CLOCKS_APART_S = 60
+_HEADERS = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+ContentKey = Callable[[SessionId], bytes]
+"""The session's content key; raises ContentGone."""
+Explain = Callable[[str], dict[str, str]]
+"""What a signal means, for a reviewer: reason, what to do instead, false positives."""
+
+
+class Refuse(Exception):
+    """An answer that says no, in words of ours."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+def authorization(signer: Signer, method: str, path: str, seconds: int) -> str:
+    """The header's value, as a reviewer's program makes it."""
+    signature = signer.sign(Domain.REVIEWER_REQUEST, _signed(method, path, seconds))
+    return f"Tallystick {signer.name} {seconds} {base64.b64encode(signature).decode()}"
+
+
+def vote_json(vote: Vote) -> dict[str, Any]:
+    """The body of POST …/votes."""
+    return {
+        "request": vote.request,
+        "commitment": vote.commitment.hex(),
+        "reviewer": vote.reviewer,
+        "choice": vote.choice.value,
+        "reason": vote.reason,
+        "reason_sha256": vote.reason_sha256.hex(),
+        "deadline_us": vote.deadline_us,
+        "cast_us": vote.cast_us,
+        "signature": base64.b64encode(vote.signature).decode(),
+    }
+
+
+class Door:
+    """`app` is the ASGI application. `state` gives the step's state of this moment."""
+
+    def __init__(
+        self,
+        state: Callable[[], State],
+        producer: Producer,
+        directory: Directory,
+        content_key: ContentKey,
+        explain: Explain,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._state, self._producer, self._directory = state, producer, directory
+        self._content_key, self._explain, self._now = content_key, explain, now
+        self.app = Starlette(
+            routes=[
+                Route("/approvals", self._list),
+                Route("/approvals/{id}", self._detail),
+                Route("/approvals/{id}/state", self._standing),
+                Route("/approvals/{id}/votes", self._vote, methods=["POST"]),
+            ],
+            middleware=[Middleware(_Headers)],
+            exception_handlers={Refuse: _refused},
+        )
+
+    async def _list(self, http: HttpRequest) -> Response:
+        self._reviewer(http)
+        requests = sorted(self._state().requests.values(), key=lambda r: (not r.live, -r.opened_us, r.id))
+        return JSONResponse({"approvals": [_summary(request) for request in requests]})
+
+    async def _detail(self, http: HttpRequest) -> Response:
+        self._reviewer(http)
+        request = self._found(http)
+        raised = request.raised
+        return JSONResponse(
+            _summary(request)
+            | {
+                "commitment": raised.commitment.hex(),
+                "session": raised.session,
+                "command": self._command(request),
+                "effects_complete": raised.effects_complete,
+                "signals": [{"id": signal} | self._explain(signal) for signal in raised.signals],
+                "policy_version": raised.policy_version,
+                "votes": [
+                    {"reviewer": v.reviewer, "choice": v.choice.value, "reason": v.reason, "cast_us": v.cast_us}
+                    for v in request.votes
+                ],
+            }
+        )
+
+    async def _standing(self, http: HttpRequest) -> Response:
+        request = self._found(http)
+        return JSONResponse({"id": request.id, "state": request.state.value, "expires_us": request.expires_us})
+
+    async def _vote(self, http: HttpRequest) -> Response:
+        request = self._found(http)
+        vote = _read_vote(await _body(http))
+        if request.state is not ApprovalState.PENDING:
+            raise Refuse(409, f"the request is {request.state.value}: there is nothing to vote on")
+        raised, now_us = request.raised, int(self._now() * 1_000_000)
+        why = objection(vote, request.id, raised.commitment, self._directory, raised.rule, raised.subject, now_us)
+        if why is not None:
+            raise Refuse(403, f"the vote does not count: {why.value}")
+        try:
+            await self._producer.send(APPROVALS, [(raised.recorder.encode(), encode(vote))])
+        except BusDown:
+            raise Refuse(503, "the bus is down: send the vote again") from None
+        return JSONResponse({"accepted": True}, status_code=202)
+
+    # --- who, which, what ------------------------------------------------------------
+
+    def _reviewer(self, http: HttpRequest) -> Reviewer:
+        words = http.headers.get("authorization", "")[:1024].split(" ")
+        refused = Refuse(401, "sign the request with a reviewer's key: tallystick requests --key FILE")
+        if len(words) != 4 or words[0] != "Tallystick" or not (words[2].isascii() and words[2].isdigit()):
+            raise refused
+        name, seconds = words[1], int(words[2])
+        reviewer = self._directory.get(name)
+        if reviewer is None or abs(self._now() - seconds) > CLOCKS_APART_S:
+            raise refused
+        try:
+            signature = base64.b64decode(words[3], validate=True)
+            check(reviewer.public_key, Domain.REVIEWER_REQUEST, _signed(http.method, http.url.path, seconds), signature)
+        except (BadSignature, binascii.Error, ValueError):
+            raise refused from None
+        return reviewer
+
+    def _found(self, http: HttpRequest) -> Request:
+        request = self._state().requests.get(ApprovalId(http.path_params["id"]))
+        if request is None:
+            raise Refuse(404, "no approval request of this id is remembered")
+        return request
+
+    def _command(self, request: Request) -> Any:
+        """The masked command, or None where its content was erased."""
+        raised = request.raised
+        try:
+            plain = decrypt(self._content_key(raised.session), hold_place(raised.hold), raised.content)
+        except (ContentGone, CannotOpen):
+            return None
+        return json.loads(plain)["command"]
+
+
+def _signed(method: str, path: str, seconds: int) -> bytes:
+    return f"{method} {path} {seconds}".encode()
+
+
+def _summary(request: Request) -> dict[str, Any]:
+    raised = request.raised
+    return {
+        "id": request.id,
+        "state": request.state.value,
+        "subject": raised.subject,
+        "target": raised.target,
+        "environment": raised.environment,
+        "effects": [{"effect": e.effect, "relation": e.relation} for e in raised.effects],
+        "score": raised.score,
+        "band": raised.band.value,
+        "rule": {
+            "name": raised.rule.name,
+            "groups": list(raised.rule.groups),
+            "quorum": raised.rule.quorum,
+            "reason_required": raised.rule.reason_required,
+        },
+        "opened_us": request.opened_us,
+        "expires_us": request.expires_us,
+        "waiting": len(request.waiting),
+    }
+
+
+async def _body(http: HttpRequest) -> bytes:
+    body = b""
+    async for part in http.stream():
+        body += part
+        if len(body) > LARGEST_BODY:
+            raise Refuse(413, f"a vote has at most {LARGEST_BODY} bytes")
+    return body
+
+
+def _read_vote(body: bytes) -> Vote:
+    try:
+        plain = json.loads(body)
+        vote = Vote(
+            request=ApprovalId(_text(plain["request"])),
+            commitment=bytes.fromhex(plain["commitment"]),
+            reviewer=_text(plain["reviewer"]),
+            choice=Choice(plain["choice"]),
+            reason_sha256=bytes.fromhex(plain["reason_sha256"]),
+            deadline_us=_number(plain["deadline_us"]),
+            cast_us=_number(plain["cast_us"]),
+            signature=base64.b64decode(plain["signature"], validate=True),
+            reason=_text(plain["reason"]),
+        )
+    except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
+        raise Refuse(400, "the body is not a vote: see tallystick approve") from None
+    if len(vote.reason) > LONGEST_REASON:
+        raise Refuse(400, f"the reason has more than {LONGEST_REASON} characters")
+    return vote
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is wanted")
+    value.encode()  # a lone surrogate is no text
+    return value
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError("a count of microseconds is wanted")
+    return value
+
+
+async def _refused(http: HttpRequest, exc: Exception) -> Response:
+    status = exc.status if isinstance(exc, Refuse) else 500
+    return JSONResponse({"error": str(exc)}, status_code=status)
+
+
+class _Headers:
+    """Security headers on every answer, also on those that Starlette makes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

@@ -1,0 +1,127 @@
+"""Raw exchanges become masked content (JSON) and the facts that a leaf may hold."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from schemas.records import Effect, Found
+from stream.exchange import RawExchange
+from wire.postgres import messages as m
+from wire.postgres.reader import RemoteFault
+from wire.postgres.values import Unreadable, to_text
+
+MOST_EFFECTS = 200
+"""Effects and signals in a leaf; what is above is cut, and the last one says so."""
+_MOST_NAME = 200
+_TOLD_FIELDS = ("S", "C", "M", "D", "H", "W")  # of an error or notice: what a reader needs
+
+
+class Masked(Protocol):
+    @property
+    def text(self) -> Any: ...
+    @property
+    def found(self) -> tuple[Found, ...]: ...
+    @property
+    def withheld(self) -> int | bool: ...
+
+
+class Masker(Protocol):
+    """What the pipeline asks of `mask.masker.Masker`, one a session."""
+
+    def text(self, text: str, name: str = "") -> Masked: ...
+    def value(self, value: str | None, column: str = "") -> Masked: ...
+    def sql(self, sql: str) -> Masked: ...
+
+
+@dataclass(slots=True)
+class Masking:
+    """One exchange's masking under way: counts what was found."""
+
+    masker: Masker
+    found: Counter[str] = field(default_factory=Counter)
+    withheld: int = 0
+
+    def _take(self, masked: Masked) -> str:
+        for found in masked.found:
+            self.found[found.type] += found.count
+        self.withheld += int(masked.withheld)
+        return str(masked.text)
+
+    def sql(self, text: bytes) -> str:
+        return self._take(self.masker.sql(text.decode("utf-8", "replace")))
+
+    def text(self, raw: bytes) -> str:
+        return self._take(self.masker.text(raw.decode("utf-8", "replace")))
+
+    def name(self, name: str) -> str:
+        return self._take(self.masker.text(name))[:_MOST_NAME]
+
+    def value(self, raw: bytes | None, oid: int, form: int, column: str) -> str | None:
+        if raw is None:
+            return None
+        text = to_text(oid, form, raw)
+        if isinstance(text, Unreadable):
+            self.withheld += 1
+            return f"withheld:{len(raw)}"
+        return self._take(self.masker.value(text, column))
+
+    def effects(self, effects: Iterable[Effect]) -> tuple[Effect, ...]:
+        listed = [Effect(e.effect, self.name(e.relation)) for e in effects]
+        if len(listed) > MOST_EFFECTS:
+            return (*listed[: MOST_EFFECTS - 1], Effect("cut", f"{len(listed) - MOST_EFFECTS + 1} more"))
+        return tuple(listed)
+
+    def counts(self) -> tuple[Found, ...]:
+        return tuple(Found(kind, count) for kind, count in sorted(self.found.items()))
+
+
+def command(
+    masking: Masking, text: bytes, binds: tuple[bytes | None, ...], formats: tuple[int, ...], oids: tuple[int, ...]
+) -> dict[str, Any]:
+    params = [
+        masking.value(value, oids[n] if n < len(oids) else 0, formats[n] if n < len(formats) else 0, "")
+        for n, value in enumerate(binds)
+    ]
+    return {"text": masking.sql(text), "params": params}
+
+
+def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
+    columns = [masking.name(c.name.decode("utf-8", "replace")) for c in raw.columns]
+    rows: list[list[str | None]] = []
+    for described, values in raw.rows:
+        row = []
+        for n, value in enumerate(values):
+            known = described[n] if n < len(described) else None
+            name = known.name.decode("utf-8", "replace") if known else ""
+            row.append(masking.value(value, known.type_oid if known else 0, known.format if known else 0, name))
+        rows.append(row)
+    return {
+        "columns": columns,
+        "rows": rows,
+        "copied": [masking.text(line) for line in raw.copied],
+        "tag": tag(masking, raw),
+        "error": told(masking, raw.error) if raw.error else None,
+        "notices": [told(masking, notice) for notice in raw.notices],
+        "excerpt": raw.excerpt,
+    }
+
+
+def tag(masking: Masking, raw: RawExchange) -> str:
+    return masking.text(b"; ".join(raw.tags))[:_MOST_NAME]
+
+
+def told(masking: Masking, payload: bytes) -> dict[str, str]:
+    """The fields of an ErrorResponse or NoticeResponse, masked; positions and internals are dropped."""
+    try:
+        fields = m.parse_fields(payload).fields
+    except RemoteFault:
+        return {}
+    return {name: masking.text(value) for name, value in fields if name in _TOLD_FIELDS}
+
+
+def as_bytes(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8", "replace")

@@ -1,0 +1,52 @@
+"""One command and its answer while it is being read: raw traffic, in memory only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas.ids import HoldId
+from schemas.records import CommandKind, Decision, Result
+from wire.postgres.messages import Column
+
+MOST_CAPTURED = 256 * 1024
+"""Bytes of an answer kept as material to mask; the rest is counted."""
+
+
+@dataclass(slots=True, repr=False)
+class RawExchange:
+    """Open until `ended_us` and `result` are set."""
+
+    number: int
+    kind: CommandKind
+    text: bytes
+    started_us: int
+    binds: tuple[bytes | None, ...] = ()
+    bind_formats: tuple[int, ...] = ()
+    param_oids: tuple[int, ...] = ()
+    statement: bytes = b""
+    decision: Decision = Decision.ALLOW
+    rule: str = ""
+    hold: HoldId | None = None
+    refused: bool = False
+    columns: tuple[Column, ...] = ()
+    rows: list[tuple[tuple[Column, ...], tuple[bytes | None, ...]]] = field(default_factory=list)
+    copied: list[bytes] = field(default_factory=list)
+    notices: list[bytes] = field(default_factory=list)
+    tags: list[bytes] = field(default_factory=list)
+    error: bytes = b""
+    sqlstate: str = ""
+    row_count: int = 0
+    size: int = 0
+    excerpt: bool = False
+    ended_us: int = 0
+    result: Result = Result.UNKNOWN
+
+    def __repr__(self) -> str:
+        return f"RawExchange(#{self.number}, {self.kind}, {len(self.text)} bytes, {self.row_count} rows)"
+
+    def room(self, size: int) -> bool:
+        """Whether so many bytes more are kept; they are counted in any case."""
+        self.size += size
+        if self.size > MOST_CAPTURED:
+            self.excerpt = True
+        return not self.excerpt

@@ -1,0 +1,306 @@
+"""From a segment to signed events, as one pure step: transcript, mask, judge, encrypt.
+
+The same segment, state and tools give the same bytes, whoever runs it and however
+often: so a repeat is dropped by its position and nothing is counted twice. One
+EventBatch a segment, also where it has no events, so that the ledger's cursor moves.
+Batch positions are read off the segment's own header; a segment that never came shows as
+a prior beyond the ledger's cursor, and the ledger says Gap.
+
+What cannot be read because of its bytes is Poison and becomes Undecoded entries; every
+other error leaves this module and stops the partition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from bus.topics import APPROVALS, EVENTS
+from policy.judge import ENGINE, judge
+from policy.rules import Rules
+from schemas.codec import encode
+from schemas.ids import START, Position, SessionId, journal_source
+from schemas.judging import Judgement, SessionFacts
+from schemas.records import (
+    BootMark,
+    BootStarted,
+    CommandKind,
+    Decision,
+    Event,
+    EventBatch,
+    Exchange,
+    HeldCommand,
+    Hold,
+    HoldEnded,
+    HoldGone,
+    HoldRaised,
+    JournalSegment,
+    LeafBody,
+    LedgerEntry,
+    LoginRefused,
+    Released,
+    ScreenDisagrees,
+    SessionClosed,
+    SessionOpened,
+    Undecoded,
+)
+from seal import content as sealed_content
+from seal.digest import approval_id, keyed
+from seal.event_batch import sign_batch
+from seal.sign import Signer
+from stream import content
+from stream.exchange import RawExchange
+from stream.opening import Opened, Poison
+from stream.places import exchange_place, hold_place
+from stream.transcript import BadFrame, Item, Transcript
+from wire.postgres.grammar import normalise
+
+END = 2**31 - 1
+"""The index after every event of a segment: where its batch's position ends."""
+LARGEST_LEAF = 65_535
+ENGINES = f"pg1 mask1 {ENGINE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Everything the step may use besides its input. No clock, no chance."""
+
+    signer: Signer
+    rules: Rules
+    masker: Callable[[SessionId], content.Masker]
+    fingerprint_secret: bytes
+    content_keys: Mapping[SessionId, bytes]  # durable already; a session without one was erased
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    topic: str
+    key: bytes
+    value: bytes
+
+
+def step(transcript: Transcript, opened: Opened, tools: Tools, *, gap: bool = False) -> tuple[Transcript, list[Output]]:
+    """`transcript` is changed and given back. Raises Poison, after which it must not be used.
+
+    `gap`: a segment before this one never came, so what was open ends unknown.
+    """
+    made = _Making(opened.segment, tools)
+    if gap and opened.frames:
+        for item in transcript.lose(opened.frames[0].micros):
+            made.item(item, transcript)
+    transcript.segment(opened.segment.boot)
+    try:
+        for frame in opened.frames:
+            for item in transcript.feed(frame):
+                made.item(item, transcript)
+    except BadFrame as e:
+        raise Poison("the segment holds frames that no recorder writes") from e
+    return transcript, made.outputs()
+
+
+def undecoded(
+    transcript: Transcript, segment: JournalSegment, sessions: tuple[SessionId, ...], reason: str, tools: Tools
+) -> list[Output]:
+    """What is said of a poisoned segment: one entry a session in it, or one for all where none can be named.
+
+    `transcript` is as it stood before the segment; what was open in it ends unknown.
+    """
+    made = _Making(segment, tools)
+    for item in transcript.lose(0):
+        made.item(item, transcript)
+    digest = hashlib.sha256(b"".join(segment.chunks)).digest()
+    where = f"{segment.recorder} epoch {segment.epoch} chunks {segment.first}-{segment.last}"
+    for session in sessions or (None,):
+        made.add(0, Undecoded(session, "journal", where, digest, reason))
+    return made.outputs()
+
+
+class _Making:
+    """The outputs of one segment under way."""
+
+    def __init__(self, segment: JournalSegment, tools: Tools) -> None:
+        self._segment, self._tools = segment, tools
+        self._events: list[Event] = []
+        self._aside: list[Output] = []
+
+    def outputs(self) -> list[Output]:
+        """Events first: a hold is in the ledger's queue before anybody is asked about it."""
+        segment = self._segment
+        key = segment.recorder.encode()
+        first = (segment.prior_epoch, segment.prior_chunk) == (-1, -1)
+        batch = EventBatch(
+            source=journal_source(segment.recorder),
+            recorder=segment.recorder,
+            prior=START if first else Position(segment.prior_epoch, segment.prior_chunk, END),
+            last=Position(segment.epoch, segment.last, END),
+            events=tuple(self._events),
+            producer="",
+            signature=b"",
+        )
+        signed = sign_batch(self._tools.signer, batch)
+        return [Output(EVENTS, key, encode(signed)), *self._aside]
+
+    def add(self, micros: int, body: LeafBody, sealed: bytes = b"") -> None:
+        position = Position(self._segment.epoch, self._segment.last, len(self._events))
+        leaf = encode(LedgerEntry(journal_source(self._segment.recorder), position, micros, body=body))
+        if len(leaf) > LARGEST_LEAF:
+            raise Poison("an entry is larger than a leaf may be")
+        self._events.append(Event(leaf, sealed))
+
+    def item(self, item: Item, transcript: Transcript) -> None:
+        match item.what:
+            case RawExchange() as raw:
+                self._exchange(item, raw, transcript)
+            case HeldCommand() as held:
+                self._held(item, held, transcript)
+            case HoldGone() as gone:
+                self.add(item.micros, gone)
+                self._ask(HoldEnded(gone.hold, self._segment.recorder, gone.why, gone.at_us))
+            case BootMark() as mark:
+                self._ask(BootStarted(mark.recorder, mark.boot))
+            case SessionOpened() as opened:
+                masking = self._masking(opened.session)
+                self.add(item.micros, replace(opened, application=masking.name(opened.application)))
+            case LoginRefused() as refused:
+                masking = self._masking(SessionId(f"{self._segment.recorder}/logins"))
+                self.add(item.micros, replace(refused, claimed=masking.name(refused.claimed)))
+            case SessionClosed() | Released() as record:
+                self.add(item.micros, record)
+
+    def _ask(self, record: HoldRaised | HoldEnded | BootStarted) -> None:
+        self._aside.append(Output(APPROVALS, self._segment.recorder.encode(), encode(record)))
+
+    def _masking(self, session: SessionId) -> content.Masking:
+        return content.Masking(self._tools.masker(session))
+
+    def _encrypt(self, session: SessionId, place: bytes, plain: bytes) -> tuple[bytes, bytes]:
+        """(ciphertext, its SHA-256); nothing where the session's content was erased."""
+        key = self._tools.content_keys.get(session)
+        if key is None:
+            return b"", b""
+        sealed = sealed_content.encrypt(key, place, plain)
+        return sealed, hashlib.sha256(sealed).digest()
+
+    def _judge(self, text: bytes, facts: SessionFacts, item: Item, transcript: Transcript) -> tuple[Judgement, bool]:
+        """The judgement, and whether it stands on all that the screen knew."""
+        known = transcript.texts(item.session)
+        asked: list[str] = []
+
+        def lookup(name: str) -> tuple[str, ...]:
+            texts = known.get(name, ())
+            asked.extend(() if texts else (name,))
+            return texts
+
+        judgement = judge(text.decode("utf-8", "replace"), facts, self._tools.rules, lookup=lookup)
+        return judgement, not asked and item.policy_version == self._tools.rules.version
+
+    def _exchange(self, item: Item, raw: RawExchange, transcript: Transcript) -> None:
+        if item.session is None or item.facts is None:
+            raise Poison("a command in a session of which the segment tells nothing")
+        masking = self._masking(item.session)
+        judgement, comparable = self._judge(raw.text, item.facts, item, transcript)
+        shown = {
+            "command": content.command(masking, raw.text, raw.binds, raw.bind_formats, raw.param_oids),
+            "answer": content.answer(masking, raw),
+        }
+        place = exchange_place(item.session, raw.number)
+        sealed, digest = self._encrypt(item.session, place, content.as_bytes(shown))
+        tag, effects = content.tag(masking, raw), masking.effects(judgement.effects)
+        known = bool(raw.text)
+        body = Exchange(
+            session=item.session,
+            number=raw.number,
+            kind=raw.kind,
+            started_us=raw.started_us,
+            ended_us=raw.ended_us,
+            result=raw.result,
+            tag=tag,
+            sqlstate=raw.sqlstate,
+            fingerprint=self._fingerprint(raw.text),
+            effects=effects,
+            effects_complete=judgement.complete and known,
+            score=judgement.score,
+            band=judgement.band,
+            signals=judgement.signals[: content.MOST_EFFECTS],
+            decision=raw.decision,
+            rule=raw.rule,
+            hold=raw.hold,
+            rows=raw.row_count,
+            answer_bytes=raw.size,
+            excerpt=raw.excerpt,
+            found=masking.counts(),
+            withheld=masking.withheld,
+            policy_version=item.policy_version,
+            engine=ENGINES,
+            content_sha256=digest,
+        )
+        self.add(item.micros, body, sealed)
+        judged_there = raw.kind in (CommandKind.SIMPLE, CommandKind.EXTENDED) and known
+        refused_otherwise = raw.refused and raw.decision is Decision.ALLOW  # by the protocol, not by a judgement
+        if judged_there and comparable and not refused_otherwise and judgement.decision is not raw.decision:
+            said = ScreenDisagrees(item.session, raw.number, raw.decision, judgement.decision)
+            self.add(item.micros, said)
+
+    def _held(self, item: Item, held: HeldCommand, transcript: Transcript) -> None:
+        if item.session is None or item.facts is None:
+            raise Poison("a held command in a session of which the segment tells nothing")
+        masking = self._masking(item.session)
+        judgement, _ = self._judge(held.text.encode(), item.facts, item, transcript)
+        shown = {
+            "command": content.command(masking, held.text.encode(), held.binds, held.bind_formats, held.param_oids)
+        }
+        sealed, digest = self._encrypt(item.session, hold_place(held.hold), content.as_bytes(shown))
+        effects = masking.effects(judgement.effects)
+        hold = Hold(
+            session=item.session,
+            hold=held.hold,
+            request=approval_id(held.hold),
+            commitment=held.commitment,
+            effects=effects,
+            effects_complete=judgement.complete,
+            score=judgement.score,
+            band=judgement.band,
+            signals=judgement.signals[: content.MOST_EFFECTS],
+            rule=held.rule.name,
+            policy_version=item.policy_version,
+            raised_us=held.raised_us,
+            deadline_us=held.deadline_us,
+            content_sha256=digest,
+        )
+        self.add(item.micros, hold, sealed)
+        self._ask(_raised(self._segment, item.facts, held, hold, sealed))
+
+    def _fingerprint(self, text: bytes) -> bytes:
+        """Of the normalised text; of the text itself where it does not parse. Keyed, so no oracle."""
+        try:
+            normal = normalise(text.decode())
+        except ValueError:
+            normal = "unparsable:" + text.decode("utf-8", "replace")
+        return keyed(self._tools.fingerprint_secret, b"fingerprint", normal.encode("utf-8", "replace"))
+
+
+def _raised(segment: JournalSegment, facts: SessionFacts, held: HeldCommand, hold: Hold, sealed: bytes) -> HoldRaised:
+    return HoldRaised(
+        hold=held.hold,
+        recorder=segment.recorder,
+        boot=segment.boot,
+        session=hold.session,
+        subject=facts.subject,
+        target=facts.target,
+        environment=facts.environment,
+        match_key=held.match_key,
+        commitment=held.commitment,
+        rule=held.rule,
+        effects=hold.effects,
+        effects_complete=hold.effects_complete,
+        score=hold.score,
+        band=hold.band,
+        signals=hold.signals,
+        policy_version=hold.policy_version,
+        raised_us=held.raised_us,
+        deadline_us=held.deadline_us,
+        lookup_only=held.lookup_only,
+        content=sealed,
+        content_sha256=hold.content_sha256,
+    )

@@ -1,0 +1,465 @@
+"""Frames of one recorder, in order, become exchanges. Pure; holds raw traffic, shows lengths only.
+
+Which answer belongs to which command is the Dialogue's word (`wire/postgres`), the
+gateway's own machine. Rules:
+
+1. One exchange a Query; one a Bind with its first Execute; one a further Execute (RESUME).
+2. DECISION and REFUSED frames speak of the next CLIENT frame, at their offset.
+3. A refused command's result is refused, whatever the rewritten error says.
+4. Between segments stays only what is open: while a session is idle, that is its counter
+   and portals. The rest a segment brings along (CONTEXT, STATEMENT).
+5. Without state for a session that CONTEXT says was busy, answers are skipped until its
+   open Syncs are drained; what was open then is nobody's.
+6. What the Dialogue cannot follow leaves the session's open exchanges unknown, and the
+   session is read again from its next CONTEXT that is idle.
+7. A new boot cuts every session of an earlier one: open exchanges unknown, closed as cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from schemas.codec import CodecError, decode
+from schemas.frames import Frame, FrameKind
+from schemas.ids import RecorderId, SessionId, session_id
+from schemas.judging import SessionFacts
+from schemas.records import (
+    BootMark,
+    CloseReason,
+    CommandKind,
+    Decided,
+    Elided,
+    HeldCommand,
+    HoldGone,
+    LoginRefused,
+    Refused,
+    Released,
+    Result,
+    SessionClosed,
+    SessionContext,
+    SessionOpened,
+    Statement,
+)
+from stream.exchange import RawExchange
+from wire.postgres import messages as m
+from wire.postgres.dialogue import Dialogue, Operation, Outcome
+from wire.postgres.reader import HEADER, RemoteFault, cut
+
+R = TypeVar("R")
+
+
+class BadFrame(ValueError):
+    """A frame that no recorder of ours writes: poison."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that happened in a session (number 0: in the recorder)."""
+
+    micros: int
+    session: SessionId | None
+    facts: SessionFacts | None
+    policy_version: str
+    what: RawExchange | SessionOpened | SessionClosed | HeldCommand | HoldGone | Released | LoginRefused | BootMark
+
+    def __repr__(self) -> str:
+        return f"Item({self.session}, {type(self.what).__name__})"
+
+
+@dataclass(slots=True)
+class Told:
+    """What the Dialogue was told: enough to bring it back to where it stood."""
+
+    client: bool
+    kind: str
+    name: bytes = b""  # of a client's message; the payload of the target's ReadyForQuery
+    portal: bytes = b""
+    number: int = 0  # of the exchange whose operation this is
+
+
+@dataclass(slots=True)
+class Session:
+    """What is known of a live session. `log`: what the Dialogue was told since it was idle."""
+
+    id: SessionId
+    facts: SessionFacts | None = None
+    policy_version: str = ""
+    number: int = 0
+    dialogue: Dialogue = field(default_factory=Dialogue)
+    open: list[tuple[RawExchange, Operation]] = field(default_factory=list)
+    portals: dict[bytes, RawExchange] = field(default_factory=dict)
+    bound: dict[int, RawExchange] = field(default_factory=dict)  # Binds whose Execute has not come
+    statements: dict[bytes, Statement] = field(default_factory=dict)  # this segment's
+    described: dict[bytes, tuple[m.Column, ...]] = field(default_factory=dict)
+    decided: dict[int, Decided] = field(default_factory=dict)
+    refused: dict[int, Refused] = field(default_factory=dict)
+    log: list[Told] = field(default_factory=list)
+    drain: int = 0
+    lost: bool = False
+
+    def __repr__(self) -> str:
+        return f"Session({self.id}, {len(self.open)} open)"
+
+    def tell_client(
+        self, kind: str, raw: RawExchange | None = None, *, name: bytes = b"", portal: bytes = b""
+    ) -> Operation | None:
+        operation = self.dialogue.client(kind, raw, name=name, portal=portal)
+        self.log.append(Told(True, kind, name, portal, raw.number if raw is not None else 0))
+        return operation
+
+    def tell_server(self, kind: str, payload: bytes = b"") -> Operation | None:
+        operation = self.dialogue.server(kind, payload)
+        told = Told(False, kind, payload if kind == "Z" else b"")
+        if self.dialogue.is_idle:
+            self.log.clear()
+        elif kind not in "NSAd" and not (kind == "D" and self.log and self.log[-1] == told):
+            self.log.append(told)  # one DataRow moves the Dialogue as far as a thousand
+        return operation
+
+
+class Transcript:
+    """The sessions of one recorder's newest boot."""
+
+    def __init__(self, recorder: RecorderId, boot: int = -1) -> None:
+        self.recorder, self.boot = recorder, boot
+        self.sessions: dict[int, Session] = {}
+
+    def segment(self, boot: int) -> None:
+        """A new segment begins: what it repeats for itself is forgotten."""
+        self.boot = max(boot, self.boot)
+        for session in self.sessions.values():
+            session.statements.clear()
+
+    def texts(self, session: SessionId | None) -> dict[str, tuple[str, ...]]:
+        """What is known of a session's prepared texts by name, for a judge who meets EXECUTE."""
+        for known in self.sessions.values():
+            if known.id == session:
+                return {s.name: (s.text,) for s in known.statements.values()}
+        return {}
+
+    def feed(self, frame: Frame) -> list[Item]:
+        """Raises BadFrame."""
+        try:
+            return self._feed(frame)
+        except CodecError as e:
+            raise BadFrame(f"a {frame.kind.name} frame holds no record") from e
+
+    def _feed(self, frame: Frame) -> list[Item]:
+        if frame.kind is FrameKind.BOOT:
+            return self._boot(frame)
+        if frame.kind is FrameKind.LOGIN_REFUSED:
+            return [Item(frame.micros, None, None, "", _record(frame, LoginRefused))]
+        session = self._session(frame.session)
+        match frame.kind:
+            case FrameKind.CLIENT:
+                return self._client(session, frame)
+            case FrameKind.SERVER:
+                return self._server(session, frame.micros, frame.data)
+            case FrameKind.SERVER_HEAD:
+                return self._head(session, frame)
+            case FrameKind.ELIDED:
+                self._elided(session, _record(frame, Elided))
+            case FrameKind.OPENED:
+                opened = _record(frame, SessionOpened)
+                session.facts, session.policy_version = _facts(opened), opened.policy_version
+                return [self._item(session, frame.micros, opened)]
+            case FrameKind.CLOSED:
+                return self._closed(frame.session, frame.micros, _record(frame, SessionClosed))
+            case FrameKind.CONTEXT:
+                return self._context(session, frame.micros, _record(frame, SessionContext))
+            case FrameKind.STATEMENT:
+                statement = _record(frame, Statement)
+                name = statement.name.encode()
+                session.statements[name] = statement
+                if statement.row_description:
+                    session.described[name] = m.parse_row_description(_payload(statement.row_description))
+            case FrameKind.DECISION:
+                decided = _record(frame, Decided)
+                session.decided[decided.offset] = decided
+            case FrameKind.REFUSED:
+                refused = _record(frame, Refused)
+                session.refused[refused.offset] = refused
+            case FrameKind.HOLD:
+                return [self._item(session, frame.micros, _record(frame, HeldCommand))]
+            case FrameKind.GONE:
+                return [self._item(session, frame.micros, _record(frame, HoldGone))]
+            case FrameKind.RELEASED:
+                return [self._item(session, frame.micros, _record(frame, Released))]
+        return []
+
+    def lose(self, micros: int) -> list[Item]:
+        """A segment is missing or poisoned: what is open stays unknown, every session is read again when idle."""
+        items: list[Item] = []
+        for _, session in sorted(self.sessions.items()):
+            items += self._fault(session, micros)
+        return items
+
+    # --- sessions --------------------------------------------------------------------
+
+    def _session(self, number: int) -> Session:
+        found = self.sessions.get(number)
+        if found is None:
+            found = self.sessions[number] = Session(session_id(self.recorder, self.boot, number))
+        return found
+
+    def _item(self, session: Session, micros: int, what: object) -> Item:
+        return Item(micros, session.id, session.facts, session.policy_version, what)  # type: ignore[arg-type]
+
+    def _boot(self, frame: Frame) -> list[Item]:
+        mark = _record(frame, BootMark)
+        items = []
+        for number, session in sorted(self.sessions.items()):
+            closed = SessionClosed(session.id, CloseReason.CUT, -1, frame.micros, "its recorder stopped")
+            items += self._closed(number, frame.micros, closed)
+        self.boot = mark.boot
+        return [*items, Item(frame.micros, None, None, "", mark)]
+
+    def _closed(self, number: int, micros: int, closed: SessionClosed) -> list[Item]:
+        session = self._session(number)
+        items = self._give_up(session, micros)
+        del self.sessions[number]
+        return [*items, self._item(session, micros, closed)]
+
+    def _context(self, session: Session, micros: int, context: SessionContext) -> list[Item]:
+        known = session.facts is not None and not session.lost
+        session.facts, session.policy_version = _facts(context), context.policy_version
+        if known:
+            return []
+        items = self._give_up(session, micros)
+        session.dialogue.transaction_status = context.tx_status
+        session.drain = context.open_syncs
+        session.lost = context.open_commands > 0 and not context.open_syncs
+        return items
+
+    def _give_up(self, session: Session, micros: int) -> list[Item]:
+        """Nobody will answer what is open: unknown."""
+        raws = [raw for raw, _ in session.open]
+        items = []
+        for raw in raws:
+            raw.result = Result.REFUSED if raw.refused else Result.UNKNOWN
+            items.append(self._item(session, micros, raw))
+        session.open.clear()
+        session.bound.clear()
+        session.portals.clear()
+        session.log.clear()
+        session.dialogue = Dialogue()
+        return items
+
+    def _fault(self, session: Session, micros: int) -> list[Item]:
+        session.lost = True
+        return self._give_up(session, micros)
+
+    # --- the client's side --------------------------------------------------------------
+
+    def _client(self, session: Session, frame: Frame) -> list[Item]:
+        if session.lost:
+            return []
+        decided, session.decided = session.decided, {}
+        refused, session.refused = session.refused, {}
+        try:
+            found, rest = cut(frame.data)
+            for kind, start, end in found:
+                made = self._message(session, chr(kind), frame.data[start + HEADER : end], frame.micros)
+                if made is not None:
+                    if start in decided:
+                        made.decision, made.rule = decided[start].decision, decided[start].rule
+                        made.hold = decided[start].hold
+                    if start in refused:
+                        made.refused = True
+                        made.hold = refused[start].hold or made.hold
+        except RemoteFault:
+            return self._fault(session, frame.micros)
+        return [] if rest == len(frame.data) else self._fault(session, frame.micros)
+
+    def _message(self, session: Session, kind: str, payload: bytes, micros: int) -> RawExchange | None:
+        """Tells the Dialogue; gives the exchange that begins here, if one does."""
+        match kind:
+            case "Q" | "F":
+                how = CommandKind.SIMPLE if kind == "Q" else CommandKind.FUNCTION
+                text = m.parse_query(payload) if kind == "Q" else b""
+                return self._begin(session, kind, RawExchange(0, how, text, micros))
+            case "P":
+                parsed = m.parse_parse(payload)
+                session.tell_client("P", name=parsed.name)
+                session.statements[parsed.name] = Statement(
+                    parsed.name.decode("utf-8", "replace"), parsed.text.decode("utf-8", "replace"), parsed.oids, b""
+                )
+                session.described.pop(parsed.name, None)
+            case "B":
+                return self._bind(session, m.parse_bind(payload), micros)
+            case "E":
+                return self._execute(session, m.parse_execute(payload)[0], micros)
+            case "D" | "C":
+                what, name = m.parse_named(payload)
+                if what == "S":
+                    session.tell_client(kind, name=name)
+                else:
+                    session.tell_client(kind, portal=b"P" + name)
+            case "d":
+                if session.open and session.open[0][0].room(len(payload)):
+                    session.open[0][0].copied.append(payload)
+            case _:
+                session.tell_client(kind)
+        return None
+
+    def _begin(
+        self, session: Session, kind: str, raw: RawExchange, name: bytes = b"", portal: bytes = b""
+    ) -> RawExchange:
+        session.number += 1
+        raw.number = session.number
+        operation = session.tell_client(kind, raw, name=name, portal=portal)
+        if operation is None:
+            raise RemoteFault("a command that is owed no answer")
+        session.open.append((raw, operation))
+        return raw
+
+    def _bind(self, session: Session, bound: m.Bind, micros: int) -> RawExchange:
+        statement = session.statements.get(bound.statement)
+        raw = RawExchange(
+            0,
+            CommandKind.EXTENDED,
+            statement.text.encode() if statement else b"",
+            micros,
+            binds=bound.values,
+            bind_formats=bound.formats,
+            param_oids=statement.param_oids if statement else (),
+            statement=bound.statement,
+            columns=session.described.get(bound.statement, ()),
+        )
+        self._begin(session, "B", raw, bound.statement, bound.portal)
+        session.portals[bound.portal] = raw
+        session.bound[raw.number] = raw
+        return raw
+
+    def _execute(self, session: Session, portal: bytes, micros: int) -> RawExchange | None:
+        origin = session.portals.get(portal)
+        if origin is not None and session.bound.pop(origin.number, None) is not None:
+            operation = session.tell_client("E", origin, portal=portal)
+            if operation is None:
+                raise RemoteFault("an Execute that is owed no answer")
+            session.open = [(raw, operation if raw is origin else op) for raw, op in session.open]
+            return None
+        again = RawExchange(0, CommandKind.RESUME, origin.text if origin else b"", micros)
+        if origin is not None:
+            again.columns, again.decision, again.rule = origin.columns, origin.decision, origin.rule
+        return self._begin(session, "E", again, portal=portal)
+
+    # --- the target's side ----------------------------------------------------------------
+
+    def _server(self, session: Session, micros: int, data: bytes) -> list[Item]:
+        if session.lost:
+            return []
+        items: list[Item] = []
+        try:
+            found, _ = cut(data)
+            for kind, start, end in found:
+                items += self._answer(session, chr(kind), data[start + HEADER : end], micros)
+        except RemoteFault:
+            items += self._fault(session, micros)
+        return items
+
+    def _answer(self, session: Session, kind: str, payload: bytes, micros: int) -> list[Item]:
+        if session.drain:
+            session.drain -= kind == "Z"
+            return []
+        operation = session.tell_server(kind, payload)
+        raw = operation.tag if operation is not None else None
+        if kind == "N" and session.open:
+            raw = session.open[0][0]
+        if kind == "T" and operation is not None:
+            self._described(session, operation, m.parse_row_description(payload))
+        if isinstance(raw, RawExchange):
+            _take(raw, kind, payload)
+        return self._finished(session, kind, micros)
+
+    def _described(self, session: Session, operation: Operation, columns: tuple[m.Column, ...]) -> None:
+        if operation.kind == "D" and operation.portal:
+            found = session.portals.get(operation.portal[1:])
+            if found is not None:
+                found.columns = columns
+        elif operation.kind == "D":
+            session.described[operation.name] = columns
+            for raw in session.bound.values():
+                if raw.statement == operation.name:
+                    raw.columns = columns
+        elif isinstance(operation.tag, RawExchange):
+            operation.tag.columns = columns
+
+    def _finished(self, session: Session, kind: str, micros: int) -> list[Item]:
+        """The exchanges that this message ended, in the order they began."""
+        items: list[Item] = []
+        still: list[tuple[RawExchange, Operation]] = []
+        idle = session.dialogue.is_idle
+        for raw, operation in session.open:
+            outcome = operation.outcome
+            waits = outcome is Outcome.OWED or (operation.kind in "QF" and kind != "Z")
+            only_bound = operation.kind == "B" and outcome is Outcome.DONE and not idle
+            if waits or only_bound:
+                still.append((raw, operation))
+                continue
+            failed = outcome in (Outcome.FAILED, Outcome.SKIPPED)
+            raw.result = Result.REFUSED if raw.refused else Result.FAILED if failed else Result.EXECUTED
+            raw.ended_us = micros
+            session.bound.pop(raw.number, None)
+            items.append(self._item(session, micros, raw))
+        session.open = still
+        if idle and session.dialogue.transaction_status == "I":
+            session.portals.clear()
+        return items
+
+    def _head(self, session: Session, frame: Frame) -> list[Item]:
+        if session.lost or session.drain or not frame.data:
+            return []
+        try:
+            operation = session.tell_server(chr(frame.data[0]))
+        except RemoteFault:
+            return self._fault(session, frame.micros)
+        if operation is not None and isinstance(operation.tag, RawExchange):
+            operation.tag.excerpt = True
+        return []
+
+    def _elided(self, session: Session, elided: Elided) -> None:
+        if session.open:
+            raw = session.open[0][0]
+            raw.row_count += elided.rows
+            raw.size += elided.size
+            raw.excerpt = True
+
+
+def _take(raw: RawExchange, kind: str, payload: bytes) -> None:
+    """One message of an answer."""
+    match kind:
+        case "D":
+            raw.row_count += 1
+            if raw.room(len(payload)):
+                raw.rows.append((raw.columns, m.parse_data_row(payload)))
+        case "d":
+            raw.row_count += 1
+            if raw.room(len(payload)):
+                raw.copied.append(payload)
+        case "C":
+            raw.tags.append(payload.rstrip(b"\0"))
+        case "E":
+            raw.error = payload
+            raw.sqlstate = dict(m.parse_fields(payload).fields).get("C", b"").decode("ascii", "replace")[:5]
+        case "N":
+            if raw.room(len(payload)):
+                raw.notices.append(payload)
+
+
+def _record(frame: Frame, kind: type[R]) -> R:
+    record = decode(frame.data)
+    if not isinstance(record, kind):
+        raise BadFrame(f"a {frame.kind.name} frame holds a {type(record).__name__}")
+    return record
+
+
+def _payload(message: bytes) -> bytes:
+    return message[HEADER:]
+
+
+def _facts(known: SessionOpened | SessionContext) -> SessionFacts:
+    return SessionFacts(
+        known.subject, known.claims, known.target, known.protocol, known.environment, known.database, known.user
+    )

@@ -1,0 +1,151 @@
+"""The two roles of this room: loops that end by `stop()`, or by an error that nobody here can mend.
+
+A bus that is down is waited for: the stage is thrown away and restored from the
+table, since nothing may be assumed of what was said. Anything else leaves `run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from approvals.state import State
+from approvals.votes import Directory
+from bus.topics import APPROVALS, JOURNAL, Bus, BusDown
+from schemas.codec import encode
+from schemas.ids import SessionId
+from schemas.records import Tick
+from seal.content import ContentGone, ContentKeys, decrypt, encrypt
+from seal.digest import hkdf
+from seal.keyfiles import Enrolled, MaskerKeys
+from seal.sign import Signer
+from stream.approvals_stage import ApprovalsStage
+from stream.mask_stage import MaskStage
+from stream.pipeline import Tools
+from stream.runner import Stage, nothing, turn
+
+TICK_S = 1.0
+_BACK_OFF_S = 0.5
+
+
+class SealedState:
+    """State at rest, for the masker alone."""
+
+    def __init__(self, private: bytes) -> None:
+        self._key = hkdf(private, b"tallystick/pipeline-state/1")
+
+    def seal(self, plain: bytes) -> bytes:
+        return encrypt(self._key, b"state", plain)
+
+    def open(self, sealed: bytes) -> bytes:
+        """Raises CannotOpen."""
+        return decrypt(self._key, b"state", sealed)
+
+
+def ensure_keys(keys: ContentKeys, sessions: Iterable[SessionId]) -> Mapping[SessionId, bytes]:
+    """Every session's content key, durable; none for a session whose content was erased."""
+    wanted = tuple(dict.fromkeys(sessions))
+    try:
+        return keys.ensure(wanted)
+    except ContentGone:
+        found: dict[SessionId, bytes] = {}
+        for session in wanted:
+            try:
+                found |= keys.ensure((session,))
+            except ContentGone:
+                continue
+        return found
+
+
+class Worker:
+    """A stage, its group and its table, until stopped."""
+
+    def __init__(
+        self, bus: Bus, group: str, topic: str, new: Callable[[], Stage], at: Callable[[str], None] = nothing
+    ) -> None:
+        self._bus, self._group, self._topic, self._new, self._at = bus, group, topic, new, at
+        self._stop = asyncio.Event()
+        self.ready = False
+        self.handled = 0
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Until `stop()`. Raises what is not BusDown: the process ends and the next start begins from the table."""
+        while not self._stop.is_set():
+            try:
+                await self._life()
+            except BusDown:
+                self.ready = False
+                await self._pause(_BACK_OFF_S)
+
+    async def _life(self) -> None:
+        table = self._bus.table(self._group)
+        stage = self._new()
+        stage.restore(await table.items())
+        consumer, producer = self._bus.consumer(self._group, (self._topic,)), self._bus.producer()
+        self.ready = True
+        while not self._stop.is_set():
+            self.handled += await turn(stage, consumer, producer, table, timeout_s=0.25, at=self._at)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            pass
+
+
+class MaskWorker(Worker):
+    """Role `worker --steps mask`. `tools.content_keys` is filled in a segment at a time from `keys`."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        tools: Tools,
+        masker: MaskerKeys,
+        enrolled: Enrolled,
+        keys: ContentKeys,
+        at: Callable[[str], None] = nothing,
+    ) -> None:
+        box = SealedState(masker.private(masker.newest))
+
+        def new() -> Stage:
+            return MaskStage(tools, masker.private, enrolled, lambda wanted: ensure_keys(keys, wanted), box)
+
+        super().__init__(bus, "pipeline", JOURNAL, new, at)
+
+
+class ApprovalsWorker(Worker):
+    """Role `worker --steps approvals`: the step, and a Tick a second while there is something to expire."""
+
+    def __init__(self, bus: Bus, signer: Signer, directory: Directory, at: Callable[[str], None] = nothing) -> None:
+        self._stage = ApprovalsStage(signer, directory)
+
+        def new() -> Stage:
+            self._stage = ApprovalsStage(signer, directory)
+            return self._stage
+
+        super().__init__(bus, "approvals", APPROVALS, new, at)
+
+    @property
+    def state(self) -> State:
+        """What the door reads: as applied, which is at most one turn ahead of what is stored."""
+        return self._stage.state
+
+    async def run(self) -> None:
+        ticking = asyncio.create_task(self._tick())
+        try:
+            await super().run()
+        finally:
+            ticking.cancel()
+
+    async def _tick(self) -> None:
+        producer = self._bus.producer()
+        while not self._stop.is_set():
+            await self._pause(TICK_S)
+            if self.state.requests:
+                try:
+                    await producer.send(APPROVALS, [(b"tick", encode(Tick()))])
+                except BusDown:
+                    continue

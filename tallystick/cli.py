@@ -1,0 +1,186 @@
+"""The command line. Errors are one line that says what to do; wrong use exits 2."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from ledger.note import VerifierKey
+from policy import judge as judging
+from policy import rules as policy_rules
+from policy.document import RulesInvalid
+from schemas.judging import Judgement, SessionFacts
+from seal import keyfiles
+from tallystick import config as configuration
+from tallystick.version import VERSION
+
+app = typer.Typer(
+    name="tallystick",
+    help="The audit ledger for machine identities.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys_app = typer.Typer(help="The key directory: make it, look at it.", no_args_is_help=True)
+policy_app = typer.Typer(help="The policy: check it.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(policy_app, name="policy")
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+DEFAULT_CONFIG = Path("tallystick.toml")
+LARGEST_LINE = 4 * 1024 * 1024
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    print(message, file=sys.stderr)  # noqa: T201
+    raise typer.Exit(code)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    """The audit ledger for machine identities."""
+
+
+def read_policy(path: Path | None) -> policy_rules.Rules:
+    """The policy of that file, or the default one."""
+    try:
+        text = policy_rules.default_text() if path is None else path.read_text(encoding="utf-8")
+        return policy_rules.parse(text)
+    except (OSError, UnicodeDecodeError) as e:
+        fail(f"{path}: cannot be read ({type(e).__name__})")
+    except RulesInvalid as e:
+        fail(f"{path or 'the default policy'}: {e}")
+
+
+@app.command(epilog="Example: echo 'delete from job_log' | tallystick explain")
+def explain(
+    protocol: Annotated[str, typer.Option(help="postgres")] = "postgres",
+    as_json: Annotated[bool, typer.Option("--json", help='Lines in are {"command": …}, lines out JSON too.')] = False,
+    policy: Annotated[Path | None, typer.Option(help="A policy file; else the default policy.")] = None,
+    environment: Annotated[str, typer.Option(help="What the target is.")] = "production",
+    subject: Annotated[str, typer.Option(help="Whose command it is.")] = "nobody",
+) -> None:
+    """What each command does, what is of concern about it, what the policy says. One a line on stdin."""
+    if protocol != "postgres":
+        fail('this version explains "postgres" alone')
+    rules = read_policy(policy)
+    facts = SessionFacts(subject, (), "stdin", protocol, environment, "", "")
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        judged = judging.judge(_command(line, as_json), facts, rules)
+        say(json.dumps(judging.explain_json(judged)) if as_json else _in_words(judged))
+
+
+def _command(line: str, as_json: bool) -> str:
+    if len(line) > LARGEST_LINE:
+        fail(f"a line of {len(line)} characters; a command has at most {LARGEST_LINE}")
+    if not as_json:
+        return line.rstrip("\n")
+    try:
+        command = json.loads(line)["command"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        fail('with --json each line is {"command": "…"}')
+    return command if isinstance(command, str) else fail('with --json each line is {"command": "…"}')
+
+
+def _in_words(judged: Judgement) -> str:
+    does = ", ".join(f"{e.effect} {e.relation}".strip() for e in judged.effects) or "nothing"
+    known = "" if judged.complete else f"; not wholly known: {judged.reason}"
+    why = f" [{', '.join(judged.signals)}]" if judged.signals else ""
+    return f"{judged.decision.value:<5} {judged.band.value} {judged.score}: {does}{known}{why}"
+
+
+@policy_app.command("check", epilog="Example: tallystick policy check policy.yaml")
+def policy_check(path: Annotated[Path, typer.Argument(help="The policy file.")]) -> None:
+    """Reads a policy whole: every key, every condition against sample commands. Exit 2 with the line at fault."""
+    rules = read_policy(path)
+    say(f"{path}: good; version {rules.version}, {len(rules.reviewers)} reviewers")
+
+
+@keys_app.command("init", epilog="Example: tallystick keys init --dir keys --deployment acme")
+def keys_init(
+    deployment: Annotated[str, typer.Option(help="The deployment's name: it is in the name of its log.")],
+    directory: Annotated[Path, typer.Option("--dir", help="Where the keys go; outside the data directory.")] = Path(
+        "keys"
+    ),
+) -> None:
+    """Makes every key of a deployment. Take root.key off the machine afterwards."""
+    try:
+        keyfiles.init(directory, deployment)
+    except keyfiles.KeysUnusable as e:
+        fail(str(e))
+    say(f"{directory}: made. Move {directory}/root.key to a safe place: it is needed only to enrol keys.")
+
+
+@keys_app.command("show", epilog="Example: tallystick keys show --dir keys")
+def keys_show(
+    directory: Annotated[Path, typer.Option("--dir", help="The key directory.")] = Path("keys"),
+    shard: Annotated[str, typer.Option(help="Whose log key to print.")] = "0",
+) -> None:
+    """Who is enrolled, until when, and the log's verifier key, which auditors need from you by another way."""
+    try:
+        known = keyfiles.enrolled(directory)
+        origin = keyfiles.origin(directory, shard)
+    except keyfiles.KeysUnusable as e:
+        fail(str(e))
+    for one in known.all:
+        until = one.until_us // 1_000_000
+        say(f"{one.role:<10} {one.name:<28} {base64.b64encode(one.public_key).decode()} until {until}")
+        if one.role == "ledger":
+            say(f"{'log key':<10} {VerifierKey(origin, one.public_key)}")
+
+
+@keys_app.command("reviewer", epilog="Example: tallystick keys reviewer ~/.tallystick/alice.key")
+def keys_reviewer(path: Annotated[Path, typer.Argument(help="Where the private key goes; it stays with you.")]) -> None:
+    """Makes a reviewer's own key; prints the public text for the policy."""
+    try:
+        say(keyfiles.new_reviewer(path))
+    except OSError as e:
+        fail(f"{path}: {e.strerror}")
+
+
+@app.command(epilog="Example: tallystick check --config tallystick.toml")
+def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Reads the config, the keys and the policy, and says what to fix."""
+    try:
+        found = configuration.load(config)
+        keyfiles.load_masker_public(found.keys)
+        for role in keyfiles.ROLES:
+            keyfiles.load_signer(found.keys, role)
+    except (configuration.ConfigInvalid, keyfiles.KeysUnusable) as e:
+        fail(str(e))
+    rules = read_policy(found.policy)
+    if not rules.reviewers:
+        say("note: the policy names no reviewers, so nothing that is held can be approved")
+    say(f"good: {len(found.gateway)} gateways, policy {rules.version}")
+
+
+@app.command(epilog="Example: tallystick demo")
+def demo() -> None:
+    """A CI token's commands, judged and, where allowed, run on a real PostgreSQL 18."""
+    from tallystick import demo as story  # the demo's packages are an extra
+
+    raise typer.Exit(story.run(Console(highlight=False)))
+
+
+def main() -> None:
+    app()

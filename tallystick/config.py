@@ -1,0 +1,182 @@
+"""One TOML file, read strictly: an unknown key stops the start and names the nearest known one.
+
+Relative paths are taken from the config file's directory. Secrets are never in
+the file: it names files that hold them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+
+class ConfigInvalid(ValueError):
+    """The configuration cannot be used; the message says where and what to do."""
+
+
+class Durability(StrEnum):
+    BY_EFFECT = "by-effect"
+    WRITE = "write"
+    FSYNC = "fsync"
+
+
+def _split_address(text: object) -> object:
+    if isinstance(text, str):
+        host, colon, port = text.rpartition(":")
+        if colon and port.isdigit() and int(port) < 65536 and host:
+            return Address(host=host.strip("[]"), port=int(port))
+    raise ValueError('must look like "127.0.0.1:15432"')
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Address(Strict):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+Listen = Annotated[Address, BeforeValidator(_split_address)]
+
+
+class Identity(Strict):
+    """A machine that may log in: its verified name, and how it proves itself."""
+
+    subject: str
+    user: str  # the name it logs in with
+    verifier: str  # SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>; never the password
+    claims: dict[str, str] = {}
+
+
+class ClientTls(Strict):
+    cert: Path
+    key: Path
+    required: bool = True
+
+
+class Gateway(Strict):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    protocol: Literal["postgres"] = "postgres"
+    listen: Listen
+    target: str
+    target_password_file: Path | None = None
+    target_ca: Path | None = None
+    environment: str = "production"
+    auth: Literal["static"] = "static"
+    durability: Durability = Durability.BY_EFFECT
+    tls: ClientTls | None = None
+    identity: list[Identity] = []
+
+    @model_validator(mode="after")
+    def _sane(self) -> Gateway:
+        url = urlsplit(self.target)
+        if url.scheme not in ("postgresql", "postgres") or not url.hostname or not url.username or not url.path[1:]:
+            raise ValueError('target must look like "postgresql://user@host:5432/database"')
+        if url.password:
+            raise ValueError("put the target's password in a file and name it with target_password_file")
+        users = [i.user for i in self.identity]
+        if len(set(users)) != len(users):
+            raise ValueError("two identities have the same user")
+        return self
+
+
+class Config(Strict):
+    data: Path = Path("data")
+    keys: Path = Path("keys")
+    bus: str = "local"
+    store: str = "file:data/ledger"
+    policy: Path = Path("policy.yaml")
+    approvals: Listen = Address(host="127.0.0.1", port=7480)
+    ops: Listen | None = None  # where /healthz, /readyz and /metrics answer; none if absent
+    batch_seconds: float = Field(default=10.0, ge=0.05, le=60)
+    gateway: list[Gateway] = []
+
+    @property
+    def store_dir(self) -> Path:
+        return Path(self.store.removeprefix("file:"))
+
+    def the_gateway(self, name: str | None) -> Gateway:
+        """The gateway of that name, or the only one."""
+        chosen = [g for g in self.gateway if name in (None, g.name)]
+        if len(chosen) != 1:
+            known = ", ".join(g.name for g in self.gateway) or "none"
+            raise ConfigInvalid(f"say which gateway with --name; the config has: {known}")
+        return chosen[0]
+
+
+def load(path: Path) -> Config:
+    """Raises ConfigInvalid with one line a fault."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigInvalid(f"{path}: cannot be read ({e.strerror}); make one with: tallystick init") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigInvalid(f"{path}: not TOML: {e}") from e
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as e:
+        raise ConfigInvalid("\n".join(f"{path}: {_explain(fault)}" for fault in e.errors(include_url=False))) from e
+    return _absolute(config, path.resolve().parent, path)
+
+
+def _explain(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] != "extra_forbidden":
+        return f"{where}: {fault['msg']}"
+    nearest = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(fault["loc"]), n=1)
+    return f"{where}: unknown key" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)]
+        if inner:
+            model = inner[0]
+    return list(model.model_fields)
+
+
+def _absolute(config: Config, base: Path, path: Path) -> Config:
+    if config.bus != "local":
+        raise ConfigInvalid(f'{path}: bus: only "local" exists in this version')
+    if not config.store.startswith("file:"):
+        raise ConfigInvalid(f'{path}: store: only "file:<directory>" exists in this version')
+
+    def at(p: Path) -> Path:
+        return (base / p).resolve()
+
+    data, keys = at(config.data), at(config.keys)
+    if keys.is_relative_to(data) or data.is_relative_to(keys):
+        raise ConfigInvalid(f"{path}: keys and data must not lie in one another: lock and key in one folder")
+    gateways = [
+        g.model_copy(
+            update={
+                "target_password_file": at(g.target_password_file) if g.target_password_file else None,
+                "target_ca": at(g.target_ca) if g.target_ca else None,
+                "tls": g.tls.model_copy(update={"cert": at(g.tls.cert), "key": at(g.tls.key)}) if g.tls else None,
+            }
+        )
+        for g in config.gateway
+    ]
+    return config.model_copy(
+        update={
+            "data": data,
+            "keys": keys,
+            "policy": at(config.policy),
+            "store": f"file:{at(config.store_dir)}",
+            "gateway": gateways,
+        }
+    )

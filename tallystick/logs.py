@@ -1,0 +1,52 @@
+"""Structured logs: one JSON object a line on stderr.
+
+An exception is logged by type and place only: its message and its locals may
+hold traffic.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+
+def place_only(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replaces exc_info by the exception's type and the file and line it came from."""
+    info = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if info is True else info
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__name__
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        if last:
+            event["at"] = f"{last[0].filename.rpartition('/')[2]}:{last[0].lineno}"
+    return event
+
+
+class _ThroughStructlog(logging.Handler):
+    """The standard library's loggers (asyncio, uvicorn): level, name and place; never their text's arguments."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        structlog.get_logger().log(record.levelno, str(record.msg)[:200], logger=record.name, exc_info=error)
+
+
+def configure(role: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            place_only,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(role=role)
+    logging.basicConfig(level=logging.WARNING, handlers=[_ThroughStructlog()], force=True)

@@ -1,0 +1,110 @@
+"""`up`: one child process a role, restarted when it dies, all ended together.
+
+Separate processes, separate keys: the gateway does not share a process with the
+masker. A child tells that it is ready by a line "ready <address>" on its stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from tallystick.harden import die_with
+
+LONGEST_PAUSE_S = 10.0
+DRAIN_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A child: what it is called, and the arguments of `tallystick` that start it."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+class Supervisor:
+    def __init__(self, roles: Sequence[Role], say: Callable[[str], None]) -> None:
+        self._roles, self._say = roles, say
+        self._stopping = asyncio.Event()
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+
+    async def run(self) -> int:
+        """Until SIGTERM or SIGINT. Starts roles in order, each once the one before is ready. Returns an exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        keepers: list[asyncio.Task[None]] = []
+        for role in self._roles:
+            ready = asyncio.Event()
+            keepers.append(asyncio.create_task(self._keep(role, ready)))
+            first = await self._first(ready)
+            if not first:
+                break
+        if not self._stopping.is_set():
+            self._say("ready")
+        await self._stopping.wait()
+        await self._drain()
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+        return 0
+
+    async def _first(self, ready: asyncio.Event) -> bool:
+        waits = {asyncio.create_task(ready.wait()), asyncio.create_task(self._stopping.wait())}
+        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        return ready.is_set()
+
+    async def _keep(self, role: Role, ready: asyncio.Event) -> None:
+        log, pause = structlog.get_logger(), 0.1
+        while not self._stopping.is_set():
+            child = await self._start(role)
+            self._children[role.name] = child
+            while child.stdout is not None and (line := await child.stdout.readline()):
+                text = line.decode(errors="replace").rstrip()
+                if text.startswith("ready"):
+                    pause = 0.1
+                    if not ready.is_set():
+                        self._say(f"{role.name:<20} {text.removeprefix('ready').strip()}")
+                    ready.set()
+            code = await child.wait()
+            if self._stopping.is_set():
+                return
+            log.error("role ended, starting it again", child=role.name, code=code, pause_s=pause)
+            try:
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            except TimeoutError:
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _start(self, role: Role) -> asyncio.subprocess.Process:
+        me = os.getpid()
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tallystick",
+            *role.arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            preexec_fn=lambda: die_with(me),
+        )
+
+    async def _drain(self) -> None:
+        """In order: the gateway first, so that what it recorded can still flow to the ledger."""
+        for role in reversed(self._roles):
+            child = self._children.get(role.name)
+            if child is None or child.returncode is not None:
+                continue
+            child.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(child.wait(), DRAIN_S)
+            except TimeoutError:
+                child.kill()
+                await child.wait()

@@ -1,0 +1,260 @@
+"""The nine rules of `approvals/machine.py`, by example. `test_machine_laws.py` has them against a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from approvals.machine import MOST_OPEN, Enter, Say, step
+from approvals.state import State
+from schemas.ids import RecorderId
+from schemas.records import (
+    ApprovalMoved,
+    ApprovalRequest,
+    ApprovalState,
+    BootStarted,
+    Choice,
+    Grant,
+    HoldEnded,
+    Pending,
+    Refusal,
+    Tick,
+    Vote,
+)
+from seal.digest import approval_id
+
+SECOND = 1_000_000
+T0 = 1_700_000_000 * SECOND
+
+
+class Desk:
+    """Runs steps one after another and keeps what was said."""
+
+    def __init__(self, office: Any) -> None:
+        self.office, self.state, self.directory = office, State(), office.directory()
+
+    def give(self, given: Any, at_s: float = 0) -> list[Any]:
+        """What is said to gateways."""
+        self.state, said = step(self.state, given, T0 + int(at_s * SECOND), self.directory)
+        self.entered = [o.body for o in said if isinstance(o, Enter)]
+        return [o.message for o in said if isinstance(o, Say)]
+
+    def standing(self, hold: Any) -> ApprovalState:
+        return self.state.requests[approval_id(hold.hold)].state
+
+    def approve(self, hold: Any, at_s: float = 0) -> list[Any]:
+        return [m for name in ("ann", "bob") for m in self.give(self.office.vote(name, hold), at_s)]
+
+
+@pytest.fixture
+def desk(office: Any) -> Desk:
+    return Desk(office)
+
+
+def test_a_hold_opens_a_request_and_a_quorum_grants_it_once(desk: Desk) -> None:
+    hold = desk.office.hold(1)
+    assert desk.give(hold) == [Pending(hold.hold, hold.recorder, approval_id(hold.hold))]
+    assert [type(b) for b in desk.entered] == [ApprovalRequest]
+    assert desk.give(desk.office.vote("ann", hold)) == []
+    (grant,) = desk.give(desk.office.vote("bob", hold))
+    assert isinstance(grant, Grant)
+    assert (grant.hold, grant.first_hold, grant.commitment) == (hold.hold, hold.hold, hold.commitment)
+    assert [v.reviewer for v in grant.votes] == ["ann", "bob"]
+    assert [type(b) for b in desk.entered] == [Vote, Grant, ApprovalMoved]
+    assert desk.standing(hold) is ApprovalState.USED
+
+
+def test_no_reason_reaches_a_leaf_or_a_grant(desk: Desk) -> None:
+    hold = desk.office.hold(1)
+    desk.give(hold)
+    desk.give(desk.office.vote("ann", hold))
+    assert [b.reason for b in desk.entered] == [""]
+    (grant,) = desk.give(desk.office.vote("bob", hold))
+    assert [v.reason for v in grant.votes] == ["", ""]
+
+
+def test_the_same_hold_again_gets_the_same_answer_and_no_new_entry(desk: Desk) -> None:
+    hold = desk.office.hold(1)
+    first = desk.give(hold)
+    assert desk.give(hold, 1) == first
+    assert desk.entered == []
+    answers = desk.approve(hold, 2)
+    assert desk.give(hold, 3) == answers
+    assert desk.entered == []
+
+
+def test_one_deny_denies_and_the_next_run_asks_anew(desk: Desk) -> None:
+    hold, again = desk.office.hold(1), desk.office.hold(2)
+    desk.give(hold)
+    desk.give(desk.office.vote("ann", hold))
+    (refusal,) = desk.give(desk.office.vote("ann", hold, Choice.DENY))
+    assert (type(refusal), refusal.state) == (Refusal, ApprovalState.DENIED)
+    assert desk.give(again) == [Pending(again.hold, again.recorder, approval_id(again.hold))]
+
+
+def test_a_re_run_of_an_approved_command_is_granted_at_once_and_once(desk: Desk) -> None:
+    hold, rerun, third = (desk.office.hold(n) for n in (1, 2, 3))
+    desk.give(hold)
+    assert [m.state for m in desk.give(HoldEnded(hold.hold, hold.recorder, "client left", 0))] == [
+        ApprovalState.PENDING
+    ]
+    assert desk.approve(hold, 5) == []
+    assert desk.standing(hold) is ApprovalState.APPROVED
+    (grant,) = desk.give(rerun, 10)
+    assert isinstance(grant, Grant)
+    assert (grant.hold, grant.first_hold, grant.request) == (rerun.hold, hold.hold, approval_id(hold.hold))
+    assert isinstance(desk.give(third, 11)[0], Pending)
+
+
+def test_holds_of_one_command_join_and_one_of_them_is_granted(desk: Desk) -> None:
+    one, two = desk.office.hold(1), desk.office.hold(2)
+    desk.give(one)
+    assert desk.give(two) == [Pending(two.hold, two.recorder, approval_id(one.hold))]
+    grant, refusal = desk.approve(one)
+    assert (type(grant), grant.hold) == (Grant, one.hold)
+    assert (type(refusal), refusal.hold, refusal.state) == (Refusal, two.hold, ApprovalState.USED)
+
+
+@pytest.mark.parametrize("change", [{"match_key": b"n" * 32}, {"subject": "ci:other"}, {"target": "other-db"}])
+def test_another_command_does_not_join(desk: Desk, change: dict[str, Any]) -> None:
+    one, other = desk.office.hold(1), desk.office.hold(2, **change)
+    desk.give(one)
+    assert desk.give(other) == [Pending(other.hold, other.recorder, approval_id(other.hold))]
+
+
+def test_a_command_under_a_changed_rule_asks_anew(desk: Desk) -> None:
+    one = desk.office.hold(1)
+    stricter = desk.office.hold(2, rule=type(one.rule)("dba", ("dba",), 3, 3600))
+    desk.give(one)
+    assert desk.give(stricter)[0].request == approval_id(stricter.hold)
+
+
+def test_a_lookup_is_answered_at_once_and_its_request_stays_open(desk: Desk) -> None:
+    lookup, again, rerun = (desk.office.hold(n, lookup_only=True) for n in (1, 2, 3))
+    for hold in (lookup, again):
+        (refusal,) = desk.give(hold)
+        assert (type(refusal), refusal.state, refusal.request) == (
+            Refusal,
+            ApprovalState.PENDING,
+            approval_id(lookup.hold),
+        )
+    assert desk.approve(lookup) == []
+    (grant,) = desk.give(rerun)
+    assert (type(grant), grant.hold) == (Grant, rerun.hold)
+
+
+def test_a_client_who_takes_it_back_cancels_the_request_unless_others_wait(desk: Desk) -> None:
+    one, two = desk.office.hold(1), desk.office.hold(2)
+    desk.give(one)
+    desk.give(two)
+    assert [m.state for m in desk.give(HoldEnded(one.hold, one.recorder, "cancelled", 0))] == [ApprovalState.PENDING]
+    (refusal,) = desk.give(HoldEnded(two.hold, two.recorder, "cancelled", 0))
+    assert (refusal.hold, refusal.state) == (two.hold, ApprovalState.CANCELLED)
+    assert desk.approve(one) == []
+    assert desk.state.ignored_votes == 2
+
+
+def test_an_end_by_another_recorder_ends_nothing(desk: Desk) -> None:
+    hold = desk.office.hold(1)
+    desk.give(hold)
+    assert desk.give(HoldEnded(hold.hold, RecorderId("orders-db.1.bbbbbbbb"), "cancelled", 0)) == []
+    assert desk.standing(hold) is ApprovalState.PENDING
+
+
+def test_a_hold_past_its_deadline_is_refused_and_its_request_stays(desk: Desk) -> None:
+    hold = desk.office.hold(1)
+    desk.give(hold)
+    assert desk.give(Tick(), 299.9) == []
+    assert [m.state for m in desk.give(Tick(), 300)] == [ApprovalState.PENDING]
+    assert desk.approve(hold, 301) == []
+    assert desk.standing(hold) is ApprovalState.APPROVED
+
+
+def test_a_late_hold_does_not_use_up_an_approval(desk: Desk) -> None:
+    hold, late = desk.office.hold(1), desk.office.hold(2)
+    desk.give(hold)
+    desk.give(Tick(), 300)
+    desk.approve(hold, 301)
+    assert isinstance(desk.give(late, 302)[0], Refusal)
+    assert desk.standing(hold) is ApprovalState.APPROVED
+
+
+def test_a_request_nobody_decides_expires(desk: Desk) -> None:
+    hold = desk.office.hold(1, deadline_us=T0 + 10_000 * SECOND)
+    desk.give(hold)
+    assert desk.give(Tick(), 3599.9) == []
+    (refusal,) = desk.give(Tick(), 3600)
+    assert refusal.state is ApprovalState.EXPIRED
+    assert desk.entered[0] == ApprovalMoved(
+        approval_id(hold.hold), ApprovalState.PENDING, ApprovalState.EXPIRED, T0 + 3600 * SECOND
+    )
+
+
+def test_an_unused_approval_expires_with_the_rule_or_its_first_vote(desk: Desk) -> None:
+    hold = desk.office.hold(1, lookup_only=True)
+    desk.give(hold)
+    desk.give(desk.office.vote("ann", hold, until_s=50))
+    desk.give(desk.office.vote("bob", hold))
+    assert desk.state.requests[approval_id(hold.hold)].expires_us == T0 + 50 * SECOND
+    desk.give(Tick(), 50)
+    assert desk.standing(hold) is ApprovalState.EXPIRED
+
+
+def test_time_never_goes_back(desk: Desk) -> None:
+    hold = desk.office.hold(1, deadline_us=T0 + 10_000 * SECOND)
+    desk.give(Tick(), 1000)
+    desk.give(hold, 0)
+    assert desk.state.requests[approval_id(hold.hold)].opened_us == T0 + 1000 * SECOND
+
+
+def test_a_new_boot_voids_the_old_holds_and_keeps_the_requests(desk: Desk) -> None:
+    hold, elsewhere = desk.office.hold(1), desk.office.hold(2, recorder=RecorderId("orders-db.1.bbbbbbbb"))
+    desk.give(hold)
+    desk.give(elsewhere)
+    (refusal,) = desk.give(BootStarted(hold.recorder, 1))
+    assert (refusal.hold, refusal.state) == (hold.hold, ApprovalState.PENDING)
+    assert desk.give(BootStarted(hold.recorder, 1)) == []
+    late = desk.office.hold(3)
+    assert [(type(m), m.state) for m in desk.give(late)] == [(Refusal, ApprovalState.CANCELLED)]
+    (grant,) = desk.approve(hold)
+    assert grant.hold == elsewhere.hold
+
+
+@pytest.mark.parametrize("name", ["own", "guest", "mallory"])
+def test_a_vote_that_does_not_count_changes_nothing_but_a_count(desk: Desk, name: str) -> None:
+    hold = desk.office.hold(1)
+    desk.give(hold)
+    before = desk.state.requests
+    for _ in range(3):
+        assert desk.give(desk.office.vote(name, hold)) == []
+        assert desk.entered == []
+    assert desk.state.requests == before
+    assert desk.state.ignored_votes == 3
+
+
+def test_an_approval_whose_reviewer_has_left_is_not_used(desk: Desk) -> None:
+    hold, rerun = desk.office.hold(1, lookup_only=True), desk.office.hold(2)
+    desk.give(hold)
+    desk.approve(hold)
+    desk.directory = type(desk.directory)([r for n in ("ann",) if (r := desk.directory.get(n))])
+    assert desk.give(rerun) == [Pending(rerun.hold, rerun.recorder, approval_id(rerun.hold))]
+    assert desk.standing(hold) is ApprovalState.EXPIRED
+
+
+def test_the_state_is_bounded(desk: Desk) -> None:
+    for n in range(MOST_OPEN):
+        desk.give(desk.office.hold(n, match_key=n.to_bytes(32, "big")))
+    over = desk.office.hold(5_000, match_key=b"o" * 32)
+    (refusal,) = desk.give(over)
+    assert (refusal.state, refusal.detail) == (ApprovalState.CANCELLED, "this identity has 100 open approval requests")
+    desk.give(Tick(), 3600)
+    assert desk.give(over, 3601) == [refusal]
+    desk.give(Tick(), 3 * 3600 + 1)
+    assert desk.state.requests == {}
+
+
+def test_a_hold_that_comes_hours_late_is_not_asked_about(desk: Desk) -> None:
+    (refusal,) = desk.give(desk.office.hold(1), 3600)
+    assert refusal.state is ApprovalState.EXPIRED
+    assert desk.state.requests == {}

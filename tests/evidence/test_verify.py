@@ -1,0 +1,240 @@
+"""A verifier tells valid, altered, missing, extra and gap apart, and finds any changed byte."""
+
+import hashlib
+import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from approvals.votes import cast
+from evidence import archive
+from evidence.bundle import Keys, build
+from evidence.outcome import Code
+from evidence.population import count
+from evidence.tables import Query, cell
+from evidence.verify import verify
+from ledger import layout
+from ledger.batch import Consumed, Cursor, Item, decode, encode
+from ledger.entry import leaf_bytes
+from ledger.export import export
+from ledger.store import FileStore
+from ledger.writer import Writer
+from schemas.ids import ApprovalId, HoldId, Position, RecorderId, SessionId, Source
+from schemas.judging import Reviewer
+from schemas.records import (
+    ApprovalRequest,
+    ApproverRule,
+    Band,
+    Beat,
+    ChainHead,
+    Choice,
+    CloseReason,
+    CommandKind,
+    Decision,
+    Exchange,
+    Gap,
+    Grant,
+    LedgerEntry,
+    Released,
+    Result,
+    SessionClosed,
+    SessionOpened,
+)
+from seal.sign import Signer
+
+LOG = Signer("ledger", bytes(range(32)))
+ANN = Signer("ann", bytes(range(1, 33)))
+GATEWAY = RecorderId("orders.0.0a0b0c0d")
+JOURNAL = Source(f"journal:{GATEWAY}")
+ONE = SessionId(f"{GATEWAY}/1/1")
+RULE = ApproverRule("two eyes", ("dba",), 1, 3600)
+HOLD, REQUEST = HoldId("hold-" + "0" * 32), ApprovalId("req-abcdefghijklmnop")
+COMMITMENT = bytes(32)
+REVIEWERS = (Reviewer("ann", ANN.public, ("dba",)),)
+QUERY = Query(0, 1_000_000, "seed", 2)
+
+
+def exchange(number: int, result: Result = Result.EXECUTED, tag: str = "SELECT 1") -> Exchange:
+    return Exchange(
+        ONE, number, CommandKind.SIMPLE, number, number + 1, result, tag, "", b"f" * 32, (), True, 0, Band.LOW, (),
+        Decision.ALLOW, "", HOLD if number == 2 else None, 1, 9, False, (), 0, "v", "e", b"",
+    )  # fmt: skip
+
+
+def bodies(voter: Signer = ANN) -> list[object]:
+    vote = cast(voter, REQUEST, COMMITMENT, Choice.APPROVE, 900, "", 50)
+    return [
+        SessionOpened(ONE, "ci", "static", (), "orders", "postgres", "p", "d", "u", "c", "", "", "app", "3.0", "v", 1),
+        ApprovalRequest(REQUEST, HOLD, ONE, "ci", "orders", "p", COMMITMENT, RULE, 1, Band.HIGH, (), (), 2, 900, ONE,
+                        b""),
+        Grant(HOLD, GATEWAY, REQUEST, HOLD, COMMITMENT, (vote,), 900, 60),
+        Released(HOLD, REQUEST, COMMITMENT, ("p1",), 61),
+        exchange(1), exchange(2), exchange(3, Result.UNKNOWN, "=cmd()"),
+        SessionClosed(ONE, CloseReason.CLIENT, 3, 70),
+        Beat(GATEWAY, 1, 9, 2, 1, 5, ChainHead(1, 1, b""), 1, 1, True, 80),
+    ]  # fmt: skip
+
+
+def entries(all_bodies: list[object]) -> list[LedgerEntry]:
+    return [LedgerEntry(JOURNAL, Position(1, n, 0), n, body=b) for n, b in enumerate(all_bodies)]  # type: ignore[arg-type]
+
+
+def ledger(place: Path, all_bodies: list[object]) -> Writer:
+    w = Writer(FileStore(place), "0", "tallystick.test/0", LOG)
+    items = [Item(leaf_bytes(e), b"sealed%d" % n) for n, e in enumerate(entries(all_bodies))]
+    for at in range(0, len(items), 3):
+        cursors = {JOURNAL: Cursor(Position(1, at, 0), hashlib.sha256(b"%d" % at).digest())}
+        w.commit(items[at : at + 3], cursors, Consumed("c", "events", 0, at))
+    return w
+
+
+def bundle(place: Path, all_bodies: list[object], reviewers: tuple[Reviewer, ...] = REVIEWERS) -> tuple[bytes, Writer]:
+    w = ledger(place / "ledger", all_bodies)
+    made = build(FileStore(place / "ledger"), "0", w.key, LOG, QUERY, Keys((), reviewers), lambda e: b"masked text")
+    return made, w
+
+
+def code(place: Path, data: bytes, w: Writer) -> Code:
+    path = place / "tried.zip"
+    path.write_bytes(data)
+    return verify(path, w.key).code
+
+
+def test_a_bundle_as_built_is_valid_and_builds_the_same_again(tmp_path: Path) -> None:
+    made, w = bundle(tmp_path, bodies())
+    (tmp_path / "b.zip").write_bytes(made)
+    said = verify(tmp_path / "b.zip", w.key)
+    assert (said.code, said.findings) == (Code.VALID, ())
+    assert "earlier checkpoint" in said.facts[0]
+    again = build(FileStore(tmp_path / "ledger"), "0", w.key, LOG, QUERY, Keys((), REVIEWERS), lambda e: b"masked text")
+    assert again == made
+    parts = archive.unpack(made).parts
+    assert {"index.html", "population.csv", f"approvals/{REQUEST}.json", "keys/log.vkey"} <= set(parts)
+    assert sum(p.startswith("samples/") for p in parts) == 2
+    assert b"'=cmd()" in parts["exchanges.csv"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_changed_byte_of_a_bundle_is_found(tmp_path: Path, seed: int) -> None:
+    made, w = bundle(tmp_path, bodies())
+    chance = random.Random(seed)
+    for _ in range(60):
+        at = chance.randrange(len(made))
+        damaged = bytearray(made)
+        damaged[at] ^= 1 << chance.randrange(8)
+        assert code(tmp_path, bytes(damaged), w) is not Code.VALID, at
+
+
+def test_a_part_gone_is_missing_a_part_more_is_extra_an_entry_changed_is_named(tmp_path: Path) -> None:
+    made, w = bundle(tmp_path, bodies())
+    parts = archive.unpack(made).parts
+    one = f"batches/{1:020d}.avro"
+    assert code(tmp_path, archive.pack({n: d for n, d in parts.items() if n != one}), w) is Code.MISSING
+    assert code(tmp_path, archive.pack(parts | {"../evil": b"x"}), w) is Code.EXTRA
+    for name in ("population.csv", "README.txt", "keys/enrolments.json", "manifest.json"):
+        assert code(tmp_path, archive.pack(parts | {name: b"none"}), w) is Code.ALTERED, name
+    changed = parts[one].replace(b"SELECT 1", b"SELECT 2", 1)
+    changed = changed if changed != parts[one] else parts[one][:-30] + b"\x00" + parts[one][-29:]
+    (tmp_path / "t.zip").write_bytes(archive.pack(parts | {one: changed}))
+    said = verify(tmp_path / "t.zip", w.key)
+    assert said.code is Code.ALTERED
+    assert any("entry " in f.what or "batch 1" in f.what for f in said.findings)
+
+
+def test_what_is_no_bundle_or_another_log_cannot_pass(tmp_path: Path) -> None:
+    made, w = bundle(tmp_path, bodies())
+    assert code(tmp_path, b"hello", w) is Code.CANNOT
+    assert code(tmp_path, made[: len(made) // 2], w) is not Code.VALID
+    assert verify(tmp_path / "nowhere", w.key).code is Code.CANNOT
+    stranger = type(w.key)(w.key.name, ANN.public)
+    (tmp_path / "b.zip").write_bytes(made)
+    assert verify(tmp_path / "b.zip", stranger).code is Code.ALTERED
+
+
+def test_a_grant_whose_votes_are_not_the_reviewers_is_found(tmp_path: Path) -> None:
+    forger = Signer("ann", bytes(32))
+    made, w = bundle(tmp_path, bodies(voter=forger))
+    assert code(tmp_path, made, w) is Code.ALTERED
+
+
+def test_a_gap_on_record_has_its_own_code(tmp_path: Path) -> None:
+    gap = Gap(JOURNAL, Position(1, 1, 0), Position(1, 9, 0), "lost", 5)
+    made, w = bundle(tmp_path, [*bodies(), gap])
+    assert code(tmp_path, made, w) is Code.GAP
+
+
+def test_a_store_tells_altered_missing_and_extra(tmp_path: Path) -> None:
+    w = ledger(tmp_path / "l", bodies())
+    assert verify(tmp_path / "l", w.key).code is Code.VALID
+    batch = layout.batch("0", 1)
+    for at in range(0, (tmp_path / "l" / batch).stat().st_size, 37):
+        raw = bytearray((tmp_path / "l" / batch).read_bytes())
+        raw[at] ^= 4
+        copy = tmp_path / "copy"
+        shutil.copytree(tmp_path / "l", copy)
+        (copy / batch).unlink()
+        (copy / batch).write_bytes(raw)
+        assert verify(copy, w.key).code is Code.ALTERED, at
+        shutil.rmtree(copy)
+    shutil.copytree(tmp_path / "l", tmp_path / "m")
+    (tmp_path / "m" / batch).unlink()
+    said = verify(tmp_path / "m", w.key)
+    assert said.code is Code.MISSING
+    assert "batch 1" in said.findings[0].what
+    (tmp_path / "l" / "0" / "batch" / "note.txt").write_text("x")
+    assert verify(tmp_path / "l", w.key).code is Code.EXTRA
+
+
+def test_content_exchanged_with_every_checksum_made_right_is_found(tmp_path: Path) -> None:
+    w = ledger(tmp_path / "l", bodies())
+    newest = tmp_path / "l" / layout.batch("0", 2)
+    kept = decode(newest.read_bytes())
+    newest.unlink()
+    newest.write_bytes(encode(replace(kept, items=(replace(kept.items[0], content=b"other"), *kept.items[1:]))))
+    assert verify(tmp_path / "l", w.key).code is Code.ALTERED
+
+
+def test_an_exported_log_names_the_altered_entry(tmp_path: Path) -> None:
+    w = ledger(tmp_path / "l", bodies())
+    export(FileStore(tmp_path / "l"), "0", w.key, tmp_path / "x")
+    assert verify(tmp_path / "x", w.key).code is Code.VALID
+    name = tmp_path / "x" / layout.tile("entries", 0, len(bodies()))
+    whole = name.read_bytes()
+    name.chmod(0o644)
+    name.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    said = verify(tmp_path / "x", w.key)
+    assert said.code is Code.ALTERED
+    assert "entry 0 " in said.findings[0].what
+    name.unlink()
+    assert verify(tmp_path / "x", w.key).code is Code.MISSING
+
+
+def test_an_exported_log_of_several_tiles_is_valid_until_one_is_gone_added_or_another_key_is_shown(
+    tmp_path: Path,
+) -> None:
+    w = ledger(tmp_path / "l", [exchange(n) for n in range(700)])
+    x = tmp_path / "x"
+    export(FileStore(tmp_path / "l"), "0", w.key, x)
+    assert verify(x, w.key).code is Code.VALID
+    (x / "log.vkey").chmod(0o644)
+    (x / "log.vkey").write_text("another\n")
+    assert verify(x, w.key).code is Code.ALTERED
+    (x / "log.vkey").write_text(f"{w.key}\n")
+    (x / "tile" / "more").write_text("x")
+    assert verify(x, w.key).code is Code.EXTRA
+    (x / "tile" / "more").unlink()
+    (x / layout.tile("0", 1, 256)).unlink()
+    assert verify(x, w.key).code is Code.MISSING
+
+
+def test_the_population_counts_every_kind_and_what_beats_know_more(tmp_path: Path) -> None:
+    (row,) = count(entries(bodies()))
+    assert (row.recorder, row.boot, row.opened, row.closed, row.complete, row.cut) == (GATEWAY, 1, 1, 1, 1, 0)
+    assert (row.executed, row.unknown, row.beat_opened, row.unledgered, row.farewell) == (2, 1, 2, 1, True)
+
+
+@pytest.mark.parametrize(("value", "text"), [("=1", "'=1"), ("-x", "'-x"), ("@a", "'@a"), (-1, "-1"), ("ok", "ok")])
+def test_no_cell_is_a_formula(value: object, text: str) -> None:
+    assert cell(value) == text

@@ -1,0 +1,123 @@
+"""The whole gateway before a real PostgreSQL: real clients, unchanged, and every command recorded first."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+
+from schemas.frames import FrameKind
+
+
+def test_psycopg_and_its_frames(bench: Any) -> None:
+    with psycopg.connect(bench.url()) as c:
+        assert c.execute("select 40 + %s", (2,)).fetchone() == (42,)
+    kinds = [k for _, k, _ in bench.journal.frames]
+    assert kinds[0] is FrameKind.OPENED
+    assert FrameKind.CONTEXT in kinds[:2]
+    assert any(b"select 40" in d for d in bench.journal.of(FrameKind.CLIENT))
+
+
+def test_a_wrong_password_and_an_unknown_user_are_told_the_same(bench: Any) -> None:
+    for user, password in (("ci", "wrong"), ("nobody", "wrong")):
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(bench.url(user=user, password=password))
+    assert len(bench.journal.of(FrameKind.LOGIN_REFUSED)) == 2
+
+
+def test_psql(bench: Any, postgres: Any) -> None:
+    sql = "select generate_series(1,3) as n; \\d pg_class\nselect 1/0; select 'after'"
+    runs = [
+        subprocess.run(["psql", "-X", url], input=sql, capture_output=True, text=True, timeout=30, check=False)
+        for url in (bench.url(), postgres.url())
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert runs[0].stderr == runs[1].stderr
+
+
+def test_psycopg_pipeline_and_copy(bench: Any) -> None:
+    with psycopg.connect(bench.url(), autocommit=True) as c:
+        c.execute("create temp table t (a int)")
+        with c.pipeline():
+            for n in range(50):
+                c.execute("insert into t values (%s)", (n,))
+        with c.cursor() as cursor:
+            with cursor.copy("copy t from stdin") as copy:
+                for n in range(1000):
+                    copy.write_row((n,))
+            assert cursor.execute("select count(*) from t").fetchone() == (1050,)
+
+
+def test_a_copy_row_above_the_command_limit(bench: Any) -> None:
+    with psycopg.connect(bench.url(), autocommit=True) as c, c.cursor() as cursor:
+        cursor.execute("create temp table big (a text)")
+        with cursor.copy("copy big from stdin") as copy:
+            copy.write("x" * 3_000_000 + "\n")
+        assert cursor.execute("select length(a) from big").fetchone() == (3_000_000,)
+
+
+@pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
+def test_pgbench(bench: Any, postgres: Any, mode: str) -> None:
+    here = ["-h", "127.0.0.1", "-U", "postgres", "-p", str(postgres.port), "postgres"]
+    subprocess.run(["pgbench", "-i", "-q", *here], check=True, capture_output=True)
+    run = subprocess.run(
+        ["pgbench", "-n", "-M", mode, "-c", "2", "-t", "20", bench.url()], capture_output=True, text=True, check=False
+    )
+    assert "number of transactions actually processed: 40/40" in run.stdout, run.stderr[-500:]
+    assert "number of failed transactions: 0" in run.stdout
+
+
+async def test_asyncpg(bench: Any) -> None:
+    c = await asyncpg.connect(bench.url())
+    assert await c.fetch("select $1::int + g as x from generate_series(1, 3) g", 1) == [(2,), (3,), (4,)]
+    assert await c.fetchval("select array_agg(relname) is not null from pg_class") is True
+    await c.close()
+
+
+def test_a_large_row_passes_in_pieces(bench: Any) -> None:
+    with psycopg.connect(bench.url()) as c:
+        row = c.execute("select repeat('x', 20000000)").fetchone()
+        assert row is not None
+        assert len(row[0]) == 20_000_000
+    assert sum(len(d) for d in bench.journal.of(FrameKind.SERVER)) < 1 << 20
+
+
+def test_a_denied_delete_and_the_same_connection_goes_on(bench: Any, postgres: Any) -> None:
+    with psycopg.connect(postgres.url(), autocommit=True) as c:
+        c.execute("drop table if exists job_log; create table job_log (a int); insert into job_log values (1)")
+    bench.grants.decide = lambda held: False
+    size = postgres.log_size()
+    with psycopg.connect(bench.url(), autocommit=True) as c:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="denied"):
+            c.execute("delete from job_log")
+        assert c.execute("select count(*) from job_log").fetchone() == (1,)
+    assert "delete from" not in postgres.log_since(size)
+
+
+def test_an_approved_delete_runs_in_psycopgs_fresh_transaction(bench: Any, postgres: Any) -> None:
+    with psycopg.connect(postgres.url(), autocommit=True) as c:
+        c.execute("drop table if exists job_log; create table job_log (a int); insert into job_log values (1)")
+    bench.grants.decide = lambda held: True
+    notices: list[str] = []
+    with psycopg.connect(bench.url()) as c:
+        c.add_notice_handler(lambda d: notices.append(d.message_primary or ""))
+        assert c.execute("delete from job_log").rowcount == 1
+        c.commit()
+        assert c.execute("select count(*) from job_log").fetchone() == (0,)
+    assert any("req-" in n for n in notices)
+    assert len(bench.journal.of(FrameKind.RELEASED)) == 1
+
+
+def test_a_full_journal_refuses_and_recovers(bench: Any, postgres: Any) -> None:
+    with psycopg.connect(bench.url(), autocommit=True) as c:
+        c.execute("select 1")
+        size = postgres.log_size()
+        bench.journal.full = True
+        with pytest.raises(psycopg.errors.DiskFull):
+            c.execute("select 'never recorded'")
+        bench.journal.full = False
+        assert c.execute("select 2").fetchone() == (2,)
+    assert "never recorded" not in postgres.log_since(size)

@@ -1,0 +1,120 @@
+"""A source's cursor decides: next, repeat, gap, overlap, conflict; and no order of deliveries makes doubles."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.batch import Cursor
+from ledger.entry import leaf_bytes, look
+from ledger.sequencer import Append, BadMessage, Repeat, Unlike, admit, place
+from schemas.codec import encode
+from schemas.ids import START, Position, RecorderId, Source
+from schemas.records import Event, EventBatch, LedgerAlive, LedgerEntry
+
+SOURCE = Source("journal:r")
+
+
+def message(prior: int, last: int, salt: int = 0) -> EventBatch:
+    """Events at every position in (prior, last]; -1 is the start."""
+    events = tuple(
+        Event(leaf_bytes(LedgerEntry(SOURCE, Position(0, n), salt, body=LedgerAlive(n))), b"")
+        for n in range(prior + 1, last + 1)
+    )
+    return EventBatch(SOURCE, RecorderId("r"), at(prior), Position(0, last), events, "pipeline", b"signature")
+
+
+def at(n: int) -> Position:
+    return START if n < 0 else Position(0, n)
+
+
+def digest(m: EventBatch) -> bytes:
+    return hashlib.sha256(encode(m)).digest()
+
+
+def given_cursor(last: int, m: EventBatch | None = None) -> dict[Source, Cursor]:
+    return {SOURCE: Cursor(at(last), digest(m) if m else bytes(32))}
+
+
+def positions(placed: Append) -> list[int]:
+    return [look(i.leaf).position.minor for i in placed.items]
+
+
+@pytest.mark.parametrize(
+    ("cursor", "prior", "last", "appended", "gap"),
+    [
+        (None, -1, 2, [0, 1, 2], None),  # the source's first message
+        (None, 4, 6, [5, 6], (-1, 4)),  # first seen in its middle: said
+        (2, 2, 4, [3, 4], None),  # next
+        (2, 5, 6, [6], (2, 5)),  # something is missing
+        (2, 1, 4, [3, 4], None),  # overlaps: only what is new
+    ],
+)
+def test_what_is_appended(
+    cursor: int | None, prior: int, last: int, appended: list[int], gap: tuple[int, int] | None
+) -> None:
+    m = message(prior, last)
+    placed = place({} if cursor is None else given_cursor(cursor), m, admit(m), digest(m), 9)
+    assert isinstance(placed, Append)
+    assert positions(placed) == appended
+    assert placed.cursor == Cursor(Position(0, last), digest(m))
+    assert (placed.gap and (placed.gap.after, placed.gap.before)) == (gap and (at(gap[0]), at(gap[1])))
+
+
+def test_repeats_change_nothing() -> None:
+    newest = message(2, 4)
+    for repeat in (newest, message(0, 2), message(0, 3)):
+        assert place(given_cursor(4, newest), repeat, admit(repeat), digest(repeat), 0) == Repeat()
+
+
+def test_the_newest_with_other_bytes_is_a_conflict_and_told_once() -> None:
+    newest, other = message(2, 4), message(2, 4, salt=1)
+    placed = place(given_cursor(4, newest), other, admit(other), digest(other), 9)
+    assert isinstance(placed, Unlike)
+    assert (placed.conflict.digest_kept, placed.conflict.digest_other) == (digest(newest), digest(other))
+    after = {SOURCE: placed.cursor}
+    assert place(after, other, admit(other), digest(other), 9) == Repeat()
+    assert place(after, newest, admit(newest), digest(newest), 9) == Repeat()
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.data())
+def test_delivered_again_and_again_from_anywhere_each_is_there_once(widths: list[int], data: st.DataObject) -> None:
+    edges = [-1]
+    for width in widths:
+        edges.append(edges[-1] + width)
+    messages = [message(a, b) for a, b in pairwise(edges)]
+    cursors: dict[Source, Cursor] = {}
+    kept: list[int] = []
+    upto = 0
+    while upto < len(messages):
+        start = data.draw(st.integers(0, upto))  # a restart reads again from some earlier message
+        upto = data.draw(st.integers(upto + 1, len(messages)))
+        for m in messages[start:upto]:
+            placed = place(cursors, m, admit(m), digest(m), 0)
+            if isinstance(placed, Append):
+                assert placed.gap is None
+                kept += positions(placed)
+                cursors[SOURCE] = placed.cursor
+    assert kept == list(range(edges[-1] + 1))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        replace(message(2, 4), last=Position(0, 2)),  # moves nothing
+        replace(message(2, 4), prior=Position(0, 3)),  # a leaf before its prior
+        replace(message(2, 4), last=Position(0, 3)),  # a leaf behind its last
+        replace(message(2, 4), events=message(2, 4).events[::-1]),  # out of order
+        replace(message(2, 4), events=message(2, 4).events[:1] * 2),  # twice in one message
+        replace(message(2, 4), source=Source("journal:another")),  # another's leaves
+        replace(message(2, 4), events=(Event(b"no leaf", b""),)),
+    ],
+)
+def test_a_message_that_is_not_what_it_says_is_refused(broken: EventBatch) -> None:
+    with pytest.raises(BadMessage):
+        admit(broken)

@@ -1,0 +1,356 @@
+"""The ledger role against a bus in memory: exactly once, whatever is delivered again and wherever it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from bus.topics import COVERED, EVENTS, Message
+from ledger import layout
+from ledger.batch import decode as decode_batch
+from ledger.entry import leaf_bytes, read_leaf
+from ledger.recovery import CannotRecover
+from ledger.service import Cut, LedgerService
+from ledger.store import FileStore
+from ledger.writer import Fenced
+from schemas.codec import decode, encode
+from schemas.ids import START, Position, RecorderId, Source
+from schemas.records import (
+    Beat,
+    ChainHead,
+    Conflict,
+    Covered,
+    Event,
+    EventBatch,
+    Gap,
+    KeyEnrolled,
+    LeafBody,
+    LedgerAlive,
+    LedgerEntry,
+    LedgerStarted,
+    Refusal,
+    Undecoded,
+)
+from seal.event_batch import sign_batch
+from seal.keyfiles import Enrolled, enrolment_message
+from seal.sign import Domain, Signer
+
+SIGNER = Signer("ledger", bytes(range(32)))
+ROOT = Signer("root", bytes([1] * 32))
+GATEWAY = Signer("gateway", bytes([2] * 32))
+ORIGIN, SHARD = "tallystick.test/shard-0", "shard-0"
+SOURCE = Source("beats:r")
+
+
+# --- a bus in memory --------------------------------------------------------------------
+
+
+@dataclass
+class MemoryBus:
+    """Keeps `bus.topics`: at least once, and what the group committed survives the service."""
+
+    cluster: str = "cluster-1"
+    topics: dict[str, list[Message]] = field(default_factory=dict)
+    groups: dict[str, tuple[int, str]] = field(default_factory=dict)
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, topic: str, items: Sequence[tuple[bytes, bytes]]) -> None:
+        log = self.topics.setdefault(topic, [])
+        for key, value in items:
+            log.append(Message(topic, 0, len(log), key, value, 1_000_000))
+        self.grown.set()
+
+    def producer(self) -> MemoryBus:
+        return self
+
+    def consumer(self, group: str, topics: Sequence[str]) -> MemoryConsumer:
+        return MemoryConsumer(self, group, topics[0], self.groups.get(group, (-1, ""))[0] + 1)
+
+    def table(self, name: str) -> MemoryTable:
+        raise AssertionError(name)
+
+    async def close(self) -> None: ...
+
+
+class MemoryTable:
+    async def get(self, key: bytes) -> bytes | None: ...
+
+    async def items(self) -> dict[bytes, bytes]:
+        return {}
+
+    async def put(self, changes: Mapping[bytes, bytes | None]) -> None: ...
+
+
+@dataclass
+class MemoryConsumer:
+    bus: MemoryBus
+    group: str
+    topic: str
+    at: int
+
+    async def batch(self, most: int, timeout_s: float) -> list[Message]:
+        log = self.bus.topics.setdefault(self.topic, [])
+        if self.at >= len(log):
+            self.bus.grown.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.bus.grown.wait(), timeout_s)
+        found = log[self.at : self.at + most]
+        self.at += len(found)
+        return found
+
+    async def commit(self, upto: Message, metadata: str = "") -> None:
+        self.bus.groups[self.group] = (upto.offset, metadata)
+
+    async def committed(self, topic: str, partition: int) -> tuple[int, str] | None:
+        return self.bus.groups.get(self.group)
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        self.at = offset
+
+
+# --- messages and what came of them -------------------------------------------------------
+
+
+def enrolled() -> Enrolled:
+    unsigned = KeyEnrolled("gateway", "gateway", GATEWAY.public, 0, 2**62, b"")
+    signature = ROOT.sign(Domain.ENROLMENT, enrolment_message(unsigned))
+    return Enrolled(ROOT.public, [replace(unsigned, signature=signature)])
+
+
+def beat(n: int, opened: int = 0) -> LeafBody:
+    return Beat(RecorderId("r"), 0, n, opened, 0, 0, ChainHead(0, 0, b""), -1, -1, False, n)
+
+
+def message(first: int, last: int, opened: int = 0, signer: Signer = GATEWAY, body: LeafBody | None = None) -> bytes:
+    events = tuple(
+        Event(leaf_bytes(LedgerEntry(SOURCE, Position(0, n), n, body=body or beat(n, opened))), b"content")
+        for n in range(first, last + 1)
+    )
+    prior = Position(0, first - 1) if first else START
+    return encode(sign_batch(signer, EventBatch(SOURCE, RecorderId("r"), prior, Position(0, last), events, "", b"")))
+
+
+FAST = Cut(soon_s=0.01, late_s=0.03)
+
+
+def service(bus: MemoryBus, place: Path, **more: object) -> LedgerService:
+    more.setdefault("cut", FAST)
+    return LedgerService(
+        bus, FileStore(place), SIGNER, ORIGIN, enrolled(), SHARD, clock=lambda: 1_000_000, version="1", **more
+    )  # type: ignore[arg-type]
+
+
+async def serve(bus: MemoryBus, place: Path, until: int = 0, **more: object) -> None:
+    """Runs until the ledger has heard `until` messages (all, if 0), then stops it gracefully."""
+    role = service(bus, place, **more)
+    running = asyncio.create_task(role.run())
+    ready = asyncio.create_task(role.ready.wait())
+    await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    want = (until or len(bus.topics.get(EVENTS, []))) - 1
+    async with asyncio.timeout(20):
+        while not running.done() and role.head.consumed is not None and role.head.consumed.offset < want:
+            await asyncio.sleep(0.005)
+    role.stop()
+    await running
+
+
+async def send(bus: MemoryBus, *values: bytes) -> None:
+    await bus.send(EVENTS, [(b"r", v) for v in values])
+
+
+def entries(place: Path) -> list[LedgerEntry]:
+    store = FileStore(place)
+    batches = [decode_batch(store.get(k)) for k in store.keys(layout.batches(SHARD))]
+    return [read_leaf(i.leaf) for b in batches for i in b.items]
+
+
+def beats(place: Path) -> list[int]:
+    return [e.position.minor for e in entries(place) if isinstance(e.body, Beat)]
+
+
+def bodies(place: Path, kind: type) -> list[LeafBody]:
+    return [e.body for e in entries(place) if isinstance(e.body, kind)]
+
+
+# --- what holds -----------------------------------------------------------------------------
+
+
+async def test_messages_become_entries_once_and_are_covered(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 2), message(3, 5))
+    await serve(bus, tmp_path)
+    assert beats(tmp_path) == [0, 1, 2, 3, 4, 5]
+    marks = [decode(m.value) for m in bus.topics[COVERED]]
+    assert marks[-1] == Covered(SOURCE, Position(0, 5), SHARD, len(entries(tmp_path)))
+    assert [type(e.body) for e in entries(tmp_path)][:2] == [LedgerStarted, KeyEnrolled]
+
+
+async def test_the_same_message_again_changes_nothing_but_the_mark_is_sent_again(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 2), message(3, 5))
+    await serve(bus, tmp_path)
+    before, marks = len(entries(tmp_path)), len(bus.topics[COVERED])
+    await send(bus, message(3, 5), message(0, 2), message(6, 6))
+    await serve(bus, tmp_path)
+    assert beats(tmp_path) == [0, 1, 2, 3, 4, 5, 6]
+    assert len(entries(tmp_path)) == before + 2  # LedgerStarted and the one new beat; enrolments are written once
+    assert len(bus.topics[COVERED]) > marks
+
+
+async def test_what_is_missing_is_a_gap_and_what_is_unlike_a_conflict(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 2), message(5, 6), message(5, 6, opened=9), message(5, 6, opened=9))
+    await serve(bus, tmp_path)
+    assert beats(tmp_path) == [0, 1, 2, 5, 6]
+    (gap,) = bodies(tmp_path, Gap)
+    assert isinstance(gap, Gap)
+    assert (gap.after, gap.before) == (Position(0, 2), Position(0, 4))
+    assert len(bodies(tmp_path, Conflict)) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"noise", "marker"),
+        (message(0, 0)[:-3], "body"),
+        (message(0, 0, signer=Signer("gateway", bytes([9] * 32))), "signature"),
+        (message(0, 0, signer=Signer("stranger", bytes([2] * 32))), "enrolled"),
+        (encode(LedgerEntry(SOURCE, START, 0, body=LedgerAlive(0))), "EventBatch"),
+    ],
+)
+async def test_what_no_enrolled_producer_signed_is_not_accepted_but_said(
+    tmp_path: Path, value: bytes, reason: str
+) -> None:
+    bus = MemoryBus()
+    await send(bus, value, message(0, 1))
+    await serve(bus, tmp_path)
+    (said,) = bodies(tmp_path, Undecoded)
+    assert isinstance(said, Undecoded)
+    assert reason in said.reason
+    assert said.where == "cluster-1/0@0"
+    assert beats(tmp_path) == [0, 1]
+    await serve(bus, tmp_path)
+    assert len(bodies(tmp_path, Undecoded)) == 1
+
+
+class Died(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", ["encoded", "batch", "checkpoint", "covered"])
+@pytest.mark.parametrize("time", [1, 2, 3])
+async def test_dying_at_any_step_of_any_commit_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, step: str, time: int
+) -> None:
+    bus = MemoryBus()
+    await send(bus, *[message(n, n + 1) for n in range(0, 20, 2)])
+    left = time
+
+    def die(at: str) -> None:
+        nonlocal left
+        left -= at == step
+        if at == step and left == 0:
+            raise Died
+
+    with pytest.raises(Died):
+        await serve(bus, tmp_path, at_step=die, cut=replace(FAST, entries=5))
+    await serve(bus, tmp_path, cut=replace(FAST, entries=5))
+    assert beats(tmp_path) == list(range(20))
+    last = decode(bus.topics[COVERED][-1].value)
+    assert last.last == Position(0, 19)
+
+
+async def test_a_lost_bus_offset_costs_nothing(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 2), message(3, 5))
+    await serve(bus, tmp_path)
+    bus.groups.clear()
+    await send(bus, message(6, 7))
+    await serve(bus, tmp_path)
+    assert beats(tmp_path) == list(range(8))
+
+
+async def test_another_bus_is_said_and_read_from_its_start(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 2), message(3, 5))
+    await serve(bus, tmp_path)
+    other = MemoryBus(cluster="cluster-2")
+    await send(other, message(3, 5), message(6, 7))
+    await serve(other, tmp_path)
+    assert beats(tmp_path) == list(range(8))
+    (gap,) = bodies(tmp_path, Gap)
+    assert isinstance(gap, Gap)
+    assert "cluster-2" in gap.reason
+
+
+async def test_an_older_copy_of_the_store_is_refused(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 2))
+    await serve(bus, tmp_path / "a")
+    with pytest.raises(CannotRecover, match="older or another copy"):
+        await serve(bus, tmp_path / "empty")
+
+
+async def test_a_second_process_takes_the_shard_and_the_first_gives_it_up(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    first = service(bus, tmp_path)
+    running = asyncio.create_task(first.run())
+    await first.ready.wait()
+    await serve(MemoryBus(), tmp_path)
+    await send(bus, message(0, 2))
+    with pytest.raises(Fenced, match="only one may own shard shard-0"):
+        await running
+    assert beats(tmp_path) == []
+    await serve(bus, tmp_path)
+    assert beats(tmp_path) == [0, 1, 2]
+
+
+async def test_an_approval_does_not_wait_for_others(tmp_path: Path) -> None:
+    """`late_s` is an hour here: only what is urgent is committed before the end."""
+    bus = MemoryBus()
+    role = service(bus, tmp_path, cut=Cut(soon_s=0.01, late_s=3600))
+    running = asyncio.create_task(role.run())
+    await role.ready.wait()
+    start = role.head.seq
+    await send(bus, message(0, 0))
+    await asyncio.sleep(0.1)
+    assert role.head.seq == start
+    refusal = Refusal("hold-1", "r", "req-1", "denied", 1)  # type: ignore[arg-type]
+    await send(bus, message(1, 1, body=refusal))
+    async with asyncio.timeout(10):
+        while role.head.seq == start:
+            await asyncio.sleep(0.005)
+    await send(bus, message(2, 2))
+    await asyncio.sleep(0.05)
+    assert role.head.seq == start + 1
+    role.stop()
+    await running
+    assert beats(tmp_path) == [0, 2]  # stopping committed what waited
+
+
+async def test_an_idle_shard_says_that_it_lives(tmp_path: Path) -> None:
+    role = service(MemoryBus(), tmp_path, cut=Cut(alive_s=0.02))
+    running = asyncio.create_task(role.run())
+    await role.ready.wait()
+    async with asyncio.timeout(10):
+        while role.head.seq < 2:
+            await asyncio.sleep(0.005)
+    role.stop()
+    await running
+    assert bodies(tmp_path, LedgerAlive)
+
+
+async def test_a_message_is_never_cut_in_two(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 9), message(10, 14), message(15, 15))
+    await serve(bus, tmp_path, cut=replace(FAST, entries=4))
+    store = FileStore(tmp_path)
+    sizes = [decode_batch(store.get(k)).meta.count for k in store.keys(layout.batches(SHARD))]
+    assert sizes[1:] == [10, 5, 1]
+    assert beats(tmp_path) == list(range(16))

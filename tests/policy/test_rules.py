@@ -1,0 +1,156 @@
+"""The policy file: strict, checked whole, first rule that is true decides."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import textwrap
+
+import pytest
+
+from policy import rules
+from policy.conditions import Context
+from policy.rules import RulesInvalid, parse
+from schemas.judging import FieldAction, FieldRule, SessionFacts
+from schemas.records import ApproverRule, Band, Claim, Decision
+
+KEY = "ed25519:" + base64.b64encode(bytes(range(32))).decode()
+OTHER = "ed25519:" + base64.b64encode(bytes(32)).decode()
+
+FULL = textwrap.dedent(
+    f"""\
+    rules:
+      - name: freeze
+        when: 'target.environment == "production" && size(command.writes) > 0'
+        then: deny
+      - name: deploys
+        when: 'identity.claims.ref == "main"'
+        then: allow
+      - name: rest
+        when: "true"
+        then: hold
+        approvers: dba
+    otherwise: allow
+    approvers:
+      default: {{groups: [reviewers], quorum: 1, expires: 1h}}
+      dba: {{groups: [dba, oncall], quorum: 2, expires: 30m, reason_required: true}}
+    reviewers:
+      - {{name: alice, key: "{KEY}", groups: [reviewers, dba], identities: [alice-ci]}}
+      - {{name: bob, key: "{OTHER}", groups: [oncall]}}
+    mask:
+      ssn: token
+      "users.email": withhold
+      "note*": keep
+    functions:
+      allow: [app.total]
+    """
+)
+
+
+def context(environment: str = "test", writes: tuple[str, ...] = (), ref: str | None = "main") -> Context:
+    claims = () if ref is None else (Claim("ref", ref),)
+    facts = SessionFacts("ci", claims, "db", "postgres", environment, "d", "u")
+    return Context(facts, (), (), writes, True, 1, 0, Band.LOW, ())
+
+
+def test_everything_in_the_file_comes_back() -> None:
+    found = parse(FULL)
+    assert found.version == hashlib.sha256(FULL.encode()).hexdigest()[:16]
+    assert [rule.name for rule in found.rules] == ["freeze", "deploys", "rest"]
+    assert found.approvers[1] == ApproverRule("dba", ("dba", "oncall"), 2, 1800, True)
+    assert [(r.name, r.public_key, r.identities) for r in found.reviewers] == [
+        ("alice", bytes(range(32)), ("alice-ci",)),
+        ("bob", bytes(32), ()),
+    ]
+    assert found.field_rules[:2] == (
+        FieldRule("ssn", FieldAction.TOKEN),
+        FieldRule("users.email", FieldAction.WITHHOLD),
+    )
+    assert found.functions_allowed == {"app.total"}
+
+
+def test_the_first_rule_that_is_true_decides() -> None:
+    found = parse(FULL)
+    denied = found.decide(context("production", ("t",)))
+    assert (denied.decision, denied.rule, denied.approvers) == (Decision.DENY, "freeze", None)
+    allowed = found.decide(context())
+    assert (allowed.decision, allowed.rule, allowed.approvers) == (Decision.ALLOW, "deploys", None)
+    held = found.decide(context(ref="feature"))
+    assert (held.decision, held.rule, held.approvers) == (Decision.HOLD, "rest", found.approvers[1])
+
+
+def test_a_rule_that_fails_holds() -> None:
+    """`deploys` asks for a claim that this identity does not have: unknown is not false."""
+    found = parse(FULL).decide(context(ref=None))
+    assert (found.decision, found.rule) == (Decision.HOLD, "deploys")
+    assert found.approvers is not None
+
+
+def test_where_no_rule_decides_otherwise_does_and_without_it_hold() -> None:
+    none = "rules: [{name: a, when: 'false', then: allow}]\n"
+    assert parse(none).decide(context()).decision is Decision.HOLD
+    assert parse(none).decide(context()).approvers == rules.DEFAULT_APPROVERS
+    assert parse(none + "otherwise: deny").decide(context()).decision is Decision.DENY
+    assert parse(none + "otherwise: allow").decide(context()).rule == "otherwise"
+
+
+def test_the_same_context_gives_the_same_answer_and_memory_is_bounded() -> None:
+    found = parse(FULL)
+    first = found.decide(context())
+    for n in range(rules._REMEMBERED + 10):
+        found.decide(context(writes=(str(n),)))
+    assert found.decide(context()) == first
+    assert len(found._decided) <= rules._REMEMBERED
+
+
+def edited(old: str, new: str) -> str:
+    assert old in FULL
+    return FULL.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (edited("otherwise:", "otherwize:"), "unknown key; did you mean 'otherwise'?"),
+        (edited("approvers: dba", "aproovers: dba"), "did you mean 'approvers'?"),
+        (edited("then: deny", "then: block"), "one of allow, hold, deny"),
+        (edited("approvers: dba", "approvers: dbas"), "did you mean 'dba'?"),
+        (edited("name: deploys", "name: freeze"), "is taken"),
+        (edited("name: deploys", "name: otherwise"), "is taken"),
+        (edited("quorum: 2", "quorum: 0"), "at least 1"),
+        (edited("quorum: 2", "quorum: 3"), "needs 3 reviewers and only 2"),
+        (edited("quorum: 2", "quorum: two"), "whole number"),
+        (edited("expires: 30m", "expires: 30"), "must be text"),
+        (edited("expires: 30m", "expires: 90d"), "up to 30d"),
+        (edited("expires: 30m", "expires: 0m"), "up to 30d"),
+        (edited("groups: [dba, oncall]", "groups: []"), "nobody could approve"),
+        (edited(OTHER, KEY), "another reviewer has this key"),
+        (edited("name: bob", "name: alice"), "listed twice"),
+        (edited(OTHER, "ed25519:AAAA"), "32 bytes"),
+        (edited(OTHER, "rsa:" + OTHER.split(":")[1]), "ed25519"),
+        (edited("ssn: token", "ssn: hide"), "one of keep, token, withhold"),
+        (edited('"note*"', '"no*te"'), "only ends it"),
+        (edited("when: \"true\"", "when: true"), "must be text"),
+        (edited("    then: deny\n", "    then: deny\n    approvers: dba\n"), "only a rule that holds"),
+        (edited("    then: deny\n", ""), "'then' is missing"),
+        ("otherwise: allow", "'rules' is missing"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_stops_the_start(text: str, why: str) -> None:
+    with pytest.raises(RulesInvalid) as caught:
+        parse(text)
+    assert why in str(caught.value)
+    assert str(caught.value).startswith("policy line ")
+
+
+def test_the_line_is_the_line() -> None:
+    with pytest.raises(RulesInvalid) as caught:
+        parse(edited("identity.claims.ref", "identity.clams.ref"))
+    assert caught.value.line == 6
+
+
+def test_the_default_policy_loads_and_names_no_reviewer() -> None:
+    found = parse(rules.default_text())
+    assert found.reviewers == ()
+    assert [rule.decision for rule in found.rules] == [Decision.HOLD, Decision.HOLD]
+    assert found.otherwise is Decision.ALLOW

@@ -1,0 +1,103 @@
+"""Records come back as they went in; what is no record is a named error; an older reader still reads."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import typing
+from enum import StrEnum
+from importlib import resources
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import codec
+from schemas.avro import RECORDS, bare, hints, schema_of, union_members
+from schemas.ids import Position
+from schemas.records import LedgerAlive, LedgerEntry, Vote
+
+LONG = st.integers(-(2**63), 2**63 - 1)
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    kind = bare(kind)
+    simple = {str: st.text(max_size=8), int: LONG, bytes: st.binary(max_size=8), bool: st.booleans()}
+    if kind in simple:
+        return simple[kind]
+    if members := union_members(kind):
+        return st.one_of([st.none() if m is type(None) else values(m) for m in members])
+    if args := typing.get_args(kind):
+        return st.lists(values(args[0]), max_size=2).map(tuple)
+    if kind is Position:
+        return st.builds(Position, LONG, LONG, LONG)
+    if issubclass(kind, StrEnum):
+        return st.sampled_from(list(kind))
+    return st.deferred(lambda: st.builds(kind, **{n: values(k) for n, k in hints(kind).items()}))
+
+
+ANY_RECORD = st.sampled_from(sorted(RECORDS)).flatmap(lambda name: values(RECORDS[name]))
+
+
+@pytest.mark.parametrize("name", sorted(RECORDS))
+def test_the_avsc_file_is_the_dataclass(name: str) -> None:
+    text = resources.files("schemas").joinpath(f"{name}.avsc").read_text()
+    assert json.loads(text) == schema_of(RECORDS[name]), "run: python tools/make_avsc.py"
+
+
+@given(ANY_RECORD)
+def test_a_record_comes_back_and_its_bytes_with_it(record: Any) -> None:
+    data = codec.encode(record)
+    assert codec.decode(data) == record
+    assert codec.encode(codec.decode(data)) == data
+
+
+@given(ANY_RECORD, st.data())
+def test_cut_short_or_with_more_behind_is_a_named_error(record: Any, data: st.DataObject) -> None:
+    whole = codec.encode(record)
+    with pytest.raises(codec.TrailingBytes):
+        codec.decode(whole + b"\0")
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.raises(codec.UnknownSchema if cut < codec.HEADER else codec.TruncatedRecord):
+        codec.decode(whole[:cut])
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_never_anything_but_a_codec_error(data: bytes) -> None:
+    for body in (data, codec.schema_header(Vote) + data, codec.schema_header(LedgerEntry) + data):
+        with contextlib.suppress(codec.CodecError):
+            codec.decode(body)
+
+
+def test_an_older_reader_reads_a_newer_writer_and_the_other_way_round() -> None:
+    today = schema_of(LedgerAlive)
+    newer = {**today, "fields": [*today["fields"], {"name": "note", "type": "string", "default": ""}]}
+    # An older program that was given the newer schema file (schemas/old is where it lies) reads its records.
+    codec.add_old_schema(json.dumps(newer))
+    out = io.BytesIO()
+    out.write(codec.MARKER + codec.fingerprint_of(json.dumps(newer)))
+    fastavro.schemaless_writer(out, fastavro.parse_schema(newer), {"at_us": 5, "note": "later"})
+    assert codec.decode(out.getvalue()) == LedgerAlive(at_us=5)
+    # A newer program reads what today's wrote.
+    body = io.BytesIO(codec.encode(LedgerAlive(at_us=6))[codec.HEADER :])
+    read = fastavro.schemaless_reader(body, fastavro.parse_schema(today), fastavro.parse_schema(newer))
+    assert read == {"at_us": 6, "note": ""}
+
+
+def test_the_fingerprint_is_the_specifications() -> None:
+    # Avro specification: CRC-64-AVRO of the canonical form "null" is 63dd24e7cc258f8a.
+    assert codec.fingerprint_of('"null"').hex() == bytes.fromhex("63dd24e7cc258f8a")[::-1].hex()
+
+
+def test_leaf_records_have_no_maps_floats_or_logical_types() -> None:
+    text = json.dumps(schema_of(LedgerEntry))
+    for word in ('"map"', '"float"', '"double"', "logicalType"):
+        assert word not in text
+
+
+def test_every_dataclass_is_frozen() -> None:
+    for cls in RECORDS.values():
+        assert cls.__dataclass_params__.frozen, cls
+        assert dataclasses.is_dataclass(cls)

@@ -1,0 +1,263 @@
+"""A journal through both workers: masked events, signed, the same bytes however often they are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from approvals.votes import Directory, cast
+from bus.topics import APPROVALS, EVENTS, GRANTS
+from schemas.codec import decode, encode
+from schemas.frames import Frame, FrameKind
+from schemas.ids import START, HoldId, RecorderId, SessionId
+from schemas.judging import Reviewer
+from schemas.records import (
+    ApproverRule,
+    BootMark,
+    Choice,
+    CommandKind,
+    Decided,
+    Decision,
+    EventBatch,
+    Exchange,
+    Grant,
+    HeldCommand,
+    Hold,
+    LedgerEntry,
+    Pending,
+    Refusal,
+    Result,
+    ScreenDisagrees,
+    SessionClosed,
+    SessionContext,
+    Undecoded,
+)
+from seal import content, keyfiles
+from seal.content import ContentKeys
+from seal.digest import approval_id
+from seal.event_batch import check_batch
+from seal.sign import Signer
+from stream.pipeline import END, Tools
+from stream.places import exchange_place, hold_place
+from stream.runner import OFFSET, OUTPUTS, STATE
+from stream.workers import ApprovalsWorker, MaskWorker
+from wire.postgres import messages as m
+
+RECORDER = RecorderId("db.0.aaaaaaaa")
+SESSION = SessionId("db.0.aaaaaaaa/0/1")
+HOLD = HoldId("hold-" + "1" * 32)
+REVIEWER = Signer("ann", b"a" * 32)
+RULE = ApproverRule("dba", ("dba",), 1, 3600)
+
+
+def frame(kind: FrameKind, body: Any, session: int = 1) -> Frame:
+    return Frame(5, session, kind, body if isinstance(body, bytes) else encode(body))
+
+
+def context(version: str) -> Frame:
+    known = SessionContext(SESSION, "ci", (), "db", "postgres", "production", "orders", "app", version, "I", 0, 0)
+    return frame(FrameKind.CONTEXT, known)
+
+
+def client(data: bytes) -> Frame:
+    return frame(FrameKind.CLIENT, data)
+
+
+def server(data: bytes) -> Frame:
+    return frame(FrameKind.SERVER, data)
+
+
+ROW = m.frame("D", b"\0\1" + (4).to_bytes(4, "big") + b"4111")
+READY = m.ready_for_query("I")
+
+
+def held(now: int) -> HeldCommand:
+    return HeldCommand(
+        HOLD, CommandKind.SIMPLE, "DELETE FROM t -- 4111", (), (), (), (), b"m" * 32, b"c" * 32, b"s" * 32, RULE, now,
+        now + 300_000_000, False,
+    )  # fmt: skip
+
+
+async def record(journal: Any, bus: Any, version: str) -> None:
+    """Five segments: one opens, a query across two, a hold, a poisoned one, a crash."""
+    boot = frame(FrameKind.BOOT, BootMark(RECORDER, 0, 1), 0)
+    await journal.publish(bus, [boot, context(version), client(m.query(b"SELECT 4111 AS n"))])
+    await journal.publish(bus, [context(version), server(ROW + m.frame("C", b"SELECT 1\0") + READY)])
+    await journal.publish(bus, [context(version), frame(FrameKind.HOLD, held(bus.now_us))])
+    await journal.publish(bus, [frame(FrameKind.CONTEXT, b"?")])
+    await journal.publish(bus, [context(version), client(m.query(b"SELECT 1"))])
+    await journal.publish(bus, [frame(FrameKind.BOOT, BootMark(RECORDER, 1, 9), 0)], boot=1)
+
+
+class Killed(Exception):
+    pass
+
+
+async def live(make: Callable[[Callable[[str], None]], Any], deaths: dict[str, int]) -> None:
+    """Runs a worker until it has nothing to do; it dies at each named place so many times first."""
+
+    def at(place: str) -> None:
+        if deaths.get(place, 0):
+            deaths[place] -= 1
+            raise Killed
+
+    while True:
+        worker = make(at)
+        running = asyncio.create_task(worker.run())
+        try:
+            for _ in range(30):
+                await asyncio.sleep(0.001)
+                if running.done():
+                    break
+            worker.stop()
+            await running
+        except Killed:
+            continue
+        return
+
+
+@pytest.fixture
+def content_keys(tmp_path: Path, keys: Path) -> ContentKeys:
+    return ContentKeys(tmp_path / "content.db", keyfiles.load_secret(keys, "content"))
+
+
+async def whole(bus: Any, journal: Any, tools: Tools, keys: Path, store: ContentKeys, deaths: dict[str, int]) -> Any:
+    masker, enrolled = keyfiles.load_masker(keys), keyfiles.enrolled(keys)
+    directory = Directory([Reviewer("ann", REVIEWER.public, ("dba",))])
+    approver = keyfiles.load_signer(keys, "approvals")
+    if not bus.topics:
+        await record(journal, bus, tools.rules.version)
+    await live(lambda at: MaskWorker(bus, tools, masker, enrolled, store, at), dict(deaths))
+    vote = cast(REVIEWER, approval_id(HOLD), b"c" * 32, Choice.APPROVE, bus.now_us + 10**9, "ok", bus.now_us)
+    await bus.send(APPROVALS, [(b"", encode(vote))])
+    await live(lambda at: ApprovalsWorker(bus, approver, directory, at), dict(deaths))
+    return bus
+
+
+def batches(bus: Any) -> list[EventBatch]:
+    found = [decode(message.value) for message in bus.topics[EVENTS]]
+    assert all(isinstance(batch, EventBatch) for batch in found)
+    return found  # type: ignore[return-value]
+
+
+def bodies(found: list[EventBatch]) -> list[Any]:
+    entries = [decode(event.leaf) for batch in found for event in batch.events]
+    assert all(isinstance(entry, LedgerEntry) for entry in entries)
+    return [entry.body for entry in entries]  # type: ignore[union-attr]
+
+
+async def test_a_journal_becomes_masked_signed_events(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    await whole(bus, journal, tools, keys, content_keys, {})
+    found = batches(bus)
+    for batch in found:
+        check_batch(batch, keyfiles.enrolled(keys), bus.now_us)
+    ours = [batch for batch in found if batch.source.startswith("journal:")]
+    assert ours[0].prior == START
+    assert all(later.prior == earlier.last for earlier, later in itertools.pairwise(ours))
+    assert {b.last.index for b in ours} == {END}
+    told = bodies(ours)
+    first = next(body for body in told if isinstance(body, Exchange))
+    assert (first.number, first.result, first.rows, first.tag) == (1, Result.EXECUTED, 1, "SELECT *")
+    assert [type(body).__name__ for body in told] == ["Exchange", "Hold", "Undecoded", "Exchange", "SessionClosed"]
+    assert next(body for body in told if isinstance(body, SessionClosed)).commands == -1
+
+
+async def test_content_opens_with_the_sessions_key_and_is_masked(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    await whole(bus, journal, tools, keys, content_keys, {})
+    key = content_keys.get(SESSION)
+    events = [(decode(e.leaf), e.content) for b in batches(bus) for e in b.events]
+    exchange = next(e for e in events if isinstance(e[0].body, Exchange))  # type: ignore[union-attr]
+    shown = json.loads(content.decrypt(key, exchange_place(SESSION, 1), exchange[1]))
+    assert shown["command"]["text"] == "SELECT **** AS n"
+    assert shown["answer"]["rows"] == [["****"]]
+    hold = next(e for e in events if isinstance(e[0].body, Hold))  # type: ignore[union-attr]
+    assert json.loads(content.decrypt(key, hold_place(HOLD), hold[1]))["command"]["text"] == "DELETE FROM t -- ****"
+
+
+async def test_no_planted_value_is_in_anything_stored_or_sent(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys, tmp_path: Path
+) -> None:
+    await whole(bus, journal, tools, keys, content_keys, {})
+    sent = [m.value for topic in (EVENTS, APPROVALS, GRANTS) for m in bus.topics[topic]]
+    stored = [row for table in bus.tables.values() for row in table.values()]
+    files = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert not any(b"4111" in raw for raw in [*sent, *stored, *files])
+
+
+async def test_a_hold_is_answered_and_granted_by_a_vote(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    await journal.publish(bus, [context(tools.rules.version), frame(FrameKind.HOLD, held(bus.now_us))])
+    await whole(bus, journal, tools, keys, content_keys, {})
+    pending, grant = (decode(message.value) for message in bus.topics[GRANTS])
+    assert pending == Pending(HOLD, RECORDER, approval_id(HOLD))
+    assert isinstance(grant, Grant)
+    assert (grant.hold, grant.first_hold, grant.commitment) == (HOLD, HOLD, b"c" * 32)
+
+
+async def test_a_new_boot_voids_the_hold_before_the_vote_comes(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    await whole(bus, journal, tools, keys, content_keys, {})
+    assert [type(decode(message.value)) for message in bus.topics[GRANTS]] == [Pending, Refusal]
+
+
+async def test_killed_anywhere_the_distinct_batches_are_the_same_bytes(
+    bus: Any, journal: Any, tools: Tools, keys: Path, tmp_path: Path
+) -> None:
+    store = ContentKeys(tmp_path / "content.db", keyfiles.load_secret(keys, "content"))
+    await record(journal, bus, tools.rules.version)
+    start = dict(bus.topics)
+    seen: list[dict[Any, bytes]] = []
+    for deaths in ({}, {OUTPUTS: 2}, {STATE: 2}, {OFFSET: 1}, {OUTPUTS: 1, STATE: 1, OFFSET: 1}):
+        bus.topics = {name: list(held_) for name, held_ in start.items()}
+        bus.tables, bus.offsets = {}, {}
+        await whole(bus, journal, tools, keys, store, deaths)
+        distinct: dict[Any, bytes] = {}
+        for message in bus.topics[EVENTS]:
+            batch = decode(message.value)
+            assert isinstance(batch, EventBatch)
+            if not batch.source.startswith("journal:"):
+                continue
+            assert distinct.setdefault((batch.source, batch.last), message.value) == message.value
+        seen.append(distinct)
+        repeats = len(bus.topics[EVENTS])
+        assert repeats >= len(distinct)
+    assert all(distinct == seen[0] for distinct in seen)
+
+
+async def test_a_screen_that_let_something_through_is_an_alarm(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    version = tools.rules.version
+    said = frame(FrameKind.DECISION, Decided(0, Decision.HOLD, "r", HOLD))
+    done = server(m.frame("C", b"DROP TABLE\0") + READY)
+    await journal.publish(bus, [context(version), client(m.query(b"DROP TABLE t")), done])
+    await journal.publish(bus, [context(version), said, client(m.query(b"DROP TABLE t")), done])
+    await whole(bus, journal, tools, keys, content_keys, {})
+    assert [b for b in bodies(batches(bus)) if isinstance(b, ScreenDisagrees)] == [
+        ScreenDisagrees(SESSION, 1, Decision.ALLOW, Decision.HOLD)
+    ]
+
+
+async def test_a_segment_by_a_stranger_is_undecoded_and_the_stream_goes_on(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    from dataclasses import replace
+
+    bad = replace(journal.segment([context("v")]), signature=b"x" * 64)
+    await bus.send("journal", [(b"", encode(bad)), (b"", b"not a record")])
+    await journal.publish(bus, [context("v"), client(m.query(b"SELECT 1")), server(READY)])
+    await whole(bus, journal, tools, keys, content_keys, {})
+    told = bodies(batches(bus))
+    assert [type(b) for b in told] == [Undecoded, Exchange]

@@ -1,0 +1,75 @@
+"""The commands as scripts and people use them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def tallystick(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tallystick", *arguments],
+        input=stdin, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def test_explain_answers_every_line_in_the_promised_shape() -> None:
+    commands = ["delete from public.t", "select 1", "do $$ begin execute 'x'; end $$", "not sql at all"]
+    lines = "".join(json.dumps({"command": c}) + "\n" for c in commands)
+    done = tallystick("explain", "--protocol", "postgres", "--json", stdin=lines)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert answers[0]["effects"] == [{"effect": "delete", "relation": "public.t"}]
+    assert answers[0]["relations"] == {"read": [], "write": ["public.t"]}
+    assert [a["decision"] for a in answers] == ["hold", "allow", "hold", "hold"]
+    assert [a["complete"] for a in answers] == [True, True, False, False]
+    assert set(answers[0]) >= {"effects", "relations", "complete", "signals", "score", "band", "decision"}
+
+
+def test_wrong_use_exits_two_with_one_line() -> None:
+    for arguments, stdin in ((("explain", "--json"), "no json\n"), (("explain", "--protocol", "smtp"), "x\n")):
+        done = tallystick(*arguments, stdin=stdin)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+    assert tallystick("nonsense").returncode == 2
+
+
+def test_keys_are_made_once_and_shown_without_a_secret(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    assert tallystick("keys", "init", "--dir", str(keys), "--deployment", "acme").returncode == 0
+    again = tallystick("keys", "init", "--dir", str(keys), "--deployment", "acme")
+    assert again.returncode == 2
+    assert "never overwritten" in again.stderr
+    shown = tallystick("keys", "show", "--dir", str(keys))
+    assert "tallystick.acme/0+" in shown.stdout
+    for secret in [*keys.glob("*.key"), *keys.glob("*.secret")]:
+        assert secret.read_text().strip() not in shown.stdout
+
+
+@pytest.mark.parametrize(("text", "code"), [("rules: []\notherwise: allow\n", 0), ("rulez: []\n", 2)])
+def test_a_policy_is_checked_whole(tmp_path: Path, text: str, code: int) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(text)
+    done = tallystick("policy", "check", str(policy))
+    assert done.returncode == code, done.stderr
+
+
+def test_check_says_what_to_fix(tmp_path: Path) -> None:
+    toml, keys = tmp_path / "tallystick.toml", tmp_path / "keys"
+    assert "cannot be read" in tallystick("check", "--config", str(toml)).stderr
+    toml.write_text('policy = "policy.yaml"\n')
+    assert "tallystick keys init" in tallystick("check", "--config", str(toml)).stderr
+    tallystick("keys", "init", "--dir", str(keys), "--deployment", "acme")
+    (tmp_path / "policy.yaml").write_text("rules: []\notherwise: allow\n")
+    done = tallystick("check", "--config", str(toml))
+    assert done.returncode == 0, done.stderr
+    assert "no reviewers" in done.stdout
+
+
+def test_the_demo_holds_what_it_must_and_loses_no_row() -> None:
+    done = tallystick("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "had 200 rows before the theft and has 200 now; 6 commands were held" in done.stdout
