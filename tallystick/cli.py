@@ -6,7 +6,7 @@ import base64
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from policy.document import RulesInvalid
 from schemas.judging import Judgement, SessionFacts
 from seal import keyfiles
 from tallystick import config as configuration
+from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, say
 from tallystick.version import VERSION
 
 app = typer.Typer(
@@ -32,18 +33,7 @@ policy_app = typer.Typer(help="The policy: check it.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(policy_app, name="policy")
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file.")]
-DEFAULT_CONFIG = Path("tallystick.toml")
 LARGEST_LINE = 4 * 1024 * 1024
-
-
-def fail(message: str, code: int = 2) -> NoReturn:
-    print(message, file=sys.stderr)  # noqa: T201
-    raise typer.Exit(code)
-
-
-def say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
 
 
 def _version(wanted: bool) -> None:
