@@ -201,6 +201,11 @@ class Recorder:
             at_us=_micros(),
         )
 
+    @property
+    def fault(self) -> str:
+        """Why nothing can be recorded now, or ""."""
+        return "" if self._fault is None else str(self._fault)
+
     # --- what gateways call ------------------------------------------------------------
 
     def digest_key(self) -> bytes:

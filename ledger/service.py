@@ -9,7 +9,6 @@ What is not by an enrolled producer is never accepted: an alarm, and an `Undecod
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -43,6 +42,7 @@ from seal.sign import BadSignature, Signer
 URGENT = frozenset({"ApprovalRequest", "Vote", "Grant", "Refusal", "Released", "Hold"})
 MOST_EVENTS = 32_768  # in one message, which is never cut in two
 MESSAGES = 32  # read at a time: bounds memory
+POLL_S = 0.25  # how soon `stop` is seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +116,11 @@ class LedgerService:
         self._waiting = self._fresh()
         await self._start()
         self.ready.set()
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            while not stopping.done():
-                await self._turn(stopping)
-            await self._commit()
-        finally:
-            stopping.cancel()
+        while not self._stopping.is_set():
+            await self._turn(POLL_S)
+        while await self._turn(0.0):
+            pass  # what came before the end is still taken
+        await self._commit()
 
     # --- start --------------------------------------------------------------------
 
@@ -163,16 +161,11 @@ class LedgerService:
 
     # --- one turn -----------------------------------------------------------------
 
-    async def _turn(self, stopping: asyncio.Task[bool]) -> None:
-        reading = asyncio.ensure_future(self._consumer.batch(MESSAGES, self._until_due()))
-        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not reading.done():
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reading
-            return
+    async def _turn(self, longest_s: float) -> int:
+        """How many messages it took. A read is never cancelled: what it had taken would be passed over."""
+        messages = await self._consumer.batch(MESSAGES, min(longest_s, self._until_due()))
         repeated: set[Source] = set()
-        for message in reading.result():
+        for message in messages:
             await self._take(message, repeated)
         if self._until_due() <= 0:
             if not self._waiting.items:
@@ -180,6 +173,7 @@ class LedgerService:
             await self._commit()
         if repeated:  # somebody did not hear that these are covered
             await self._tell(repeated)
+        return len(messages)
 
     def _until_due(self) -> float:
         w, cut = self._waiting, self._cut

@@ -86,8 +86,12 @@ class Worker:
         stage.restore(await table.items())
         consumer, producer = self._bus.consumer(self._group, (self._topic,)), self._bus.producer()
         self.ready = True
-        while not self._stop.is_set():
-            self.handled += await turn(stage, consumer, producer, table, timeout_s=0.25, at=self._at)
+        while True:
+            last = self._stop.is_set()  # asked before the turn: what came until then is still done
+            done = await turn(stage, consumer, producer, table, timeout_s=0.0 if last else 0.25, at=self._at)
+            self.handled += done
+            if last and not done:
+                return
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -17,6 +17,7 @@ from policy import rules as policy_rules
 from policy.document import RulesInvalid
 from schemas.judging import Judgement, SessionFacts
 from seal import keyfiles
+from tallystick import cli_roles
 from tallystick import config as configuration
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, say
 from tallystick.version import VERSION
@@ -32,6 +33,9 @@ keys_app = typer.Typer(help="The key directory: make it, look at it.", no_args_i
 policy_app = typer.Typer(help="The policy: check it.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(policy_app, name="policy")
+ledger_app = typer.Typer(help="x")
+app.add_typer(ledger_app, name="ledger")
+cli_roles.register(app, ledger_app)
 
 LARGEST_LINE = 4 * 1024 * 1024
 
@@ -164,12 +168,15 @@ def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
     say(f"good: {len(found.gateway)} gateways, policy {rules.version}")
 
 
-@app.command(epilog="Example: tallystick demo")
-def demo() -> None:
-    """A CI token's commands, judged and, where allowed, run on a real PostgreSQL 18."""
+@app.command(epilog="Example: tallystick demo --out demo-out")
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the bundle, the key and the config are left.")] = Path("demo-out"),
+    interactive: Annotated[bool, typer.Option("--interactive", help="You are the reviewer.")] = False,
+) -> None:
+    """The whole story on a real PostgreSQL 18: a CI token, stolen; held, judged, recorded, proved."""
     from tallystick import demo as story  # the demo's packages are an extra
 
-    raise typer.Exit(story.run(Console(highlight=False)))
+    raise typer.Exit(story.run_story(Console(highlight=False), out.resolve(), interactive=interactive))
 
 
 def main() -> None:

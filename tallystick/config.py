@@ -64,6 +64,21 @@ class ClientTls(Strict):
     required: bool = True
 
 
+class Hold(Strict):
+    """Seconds that a risky command may wait on the wire."""
+
+    wire_seconds: float = Field(default=300.0, gt=0, le=3600)
+    lookup_seconds: float = Field(default=2.0, gt=0, le=30)  # in a used transaction: only for an approval that exists
+    notice_seconds: float = Field(default=15.0, gt=0, le=300)
+
+
+class Capture(Strict):
+    """Bytes."""
+
+    max_command: int = Field(default=1 << 20, ge=1024, le=16 << 20)
+    max_response: int = Field(default=256 << 10, ge=0, le=256 << 10)
+
+
 class Gateway(Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     protocol: Literal["postgres"] = "postgres"
@@ -75,6 +90,9 @@ class Gateway(Strict):
     auth: Literal["static"] = "static"
     durability: Durability = Durability.BY_EFFECT
     tls: ClientTls | None = None
+    hold: Hold = Hold()
+    capture: Capture = Capture()
+    ops: Listen | None = None  # this gateway's /healthz, /readyz and /metrics
     identity: list[Identity] = []
 
     @model_validator(mode="after")
@@ -97,13 +115,23 @@ class Config(Strict):
     store: str = "file:data/ledger"
     policy: Path = Path("policy.yaml")
     approvals: Listen = Address(host="127.0.0.1", port=7480)
-    ops: Listen | None = None  # where /healthz, /readyz and /metrics answer; none if absent
+    approvals_url: str = ""  # how people reach the approvals door, if not at its address
+    ops: Listen | None = None  # /healthz, /readyz, /metrics of the ledger; the mask and approvals workers take the next
+    # two ports, a gateway has a key of its own
     batch_seconds: float = Field(default=10.0, ge=0.05, le=60)
     gateway: list[Gateway] = []
 
     @property
     def store_dir(self) -> Path:
         return Path(self.store.removeprefix("file:"))
+
+    @property
+    def content_keys(self) -> Path:
+        """The file of content keys, wrapped; the one store that forgets."""
+        return self.data / "content.db"
+
+    def ops_at(self, nth: int) -> Address | None:
+        return None if self.ops is None else Address(host=self.ops.host, port=self.ops.port + nth)
 
     def the_gateway(self, name: str | None) -> Gateway:
         """The gateway of that name, or the only one."""

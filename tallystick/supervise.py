@@ -19,6 +19,8 @@ from tallystick.harden import die_with
 
 LONGEST_PAUSE_S = 10.0
 DRAIN_S = 20.0
+WRONG_USE = 2
+"""A role's exit code where no second try helps: the config, a key or the policy must be mended first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Supervisor:
     def __init__(self, roles: Sequence[Role], say: Callable[[str], None]) -> None:
         self._roles, self._say = roles, say
         self._stopping = asyncio.Event()
+        self._code = 0
         self._children: dict[str, asyncio.subprocess.Process] = {}
 
     async def run(self) -> int:
@@ -54,7 +57,7 @@ class Supervisor:
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
-        return 0
+        return self._code
 
     async def _first(self, ready: asyncio.Event) -> bool:
         waits = {asyncio.create_task(ready.wait()), asyncio.create_task(self._stopping.wait())}
@@ -77,6 +80,11 @@ class Supervisor:
                     ready.set()
             code = await child.wait()
             if self._stopping.is_set():
+                return
+            if code == WRONG_USE and not ready.is_set():
+                log.error("role cannot start: mend what it says above", child=role.name)
+                self._code = WRONG_USE
+                self._stopping.set()
                 return
             log.error("role ended, starting it again", child=role.name, code=code, pause_s=pause)
             try:

@@ -1,0 +1,73 @@
+"""How each role is put together: its keys, its parts, its end.
+
+A role loads only its own code and keys. It says "ready <address>" on stdout when it can do
+its job, drains at SIGTERM or SIGINT, and ends with an error where it cannot go on: whoever
+started it (`up`, systemd, an orchestrator) starts it again, and it goes on from what is
+durable. `harden` comes before the first key is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any
+
+import uvloop
+
+from policy import rules as policy_rules
+from tallystick import logs
+from tallystick.config import Address, Config
+from tallystick.harden import allow_many_files, harden
+from tallystick.ops import OpsServer
+
+Say = Callable[[str], None]
+Figures = Callable[[], Mapping[str, float]]
+
+
+def run(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], name: str) -> None:
+    """Runs a role until it is told to stop. Raises what ended it."""
+    harden()
+    allow_many_files()
+    logs.configure(name)
+
+    async def life() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await role(stop)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(life())
+
+
+def read_rules(config: Config) -> policy_rules.Rules:
+    """Raises OSError, RulesInvalid."""
+    return policy_rules.parse(config.policy.read_text(encoding="utf-8"))
+
+
+async def until(stop: asyncio.Event, *tasks: asyncio.Task[Any]) -> None:
+    """Until `stop`, or until one of the tasks ends: none may, so its error is raised."""
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    for task in done - {stopping}:
+        task.result()
+        if not stop.is_set():
+            raise RuntimeError("a part of this role ended by itself")
+
+
+@contextlib.asynccontextmanager
+async def ops(role: str, at: Address | None, figures: Figures, ready: Callable[[], str]) -> AsyncIterator[None]:
+    """/healthz, /readyz and /metrics while the role lives, if the config says where."""
+    if at is None:
+        yield
+        return
+    server = OpsServer(role, figures, ready)
+    await server.start(at.host, at.port)
+    try:
+        yield
+    finally:
+        await server.close()
