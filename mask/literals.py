@@ -1,0 +1,197 @@
+"""SQL: constants and comments masked by the grammar, so that what is left is still SQL that people read.
+
+A constant is judged by the name that the statement gives it (a column, a setting, an option: `sql_names`),
+then searched as text, dollar-quoted bodies as SQL again. What is clean stays as it was written. Strings
+joined by `||` or by a line break are searched as one. Names and operators are searched last, as text. What
+PostgreSQL would not parse is withheld but for its first keyword: nobody can say which of it is a constant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from mask.kinds import Finding, Kind
+from mask.replace import Counts, Replaced, replaced
+from mask.search import Search
+from mask.sql_names import Named, named
+from mask.tokens import Tokens
+from schemas.judging import FieldAction
+from wire.postgres.grammar import LiteralKind, Span, Tree, Unparsable, literals, parse
+
+DEPTH = 3  # bodies in bodies
+_KEYWORDS = """
+    abort alter analyze begin call checkpoint close cluster comment commit copy create deallocate declare delete
+    discard do drop end execute explain fetch grant import insert listen load lock merge move notify prepare reassign
+    refresh reindex release reset revoke rollback savepoint security select set show start table truncate unlisten
+    update vacuum values with
+"""
+_FIRST = re.compile(r"\s*+([A-Za-z]{2,12})\b")
+_JOINED = re.compile(r"(?:\s|\|\||--[^\n]*+\n)++")
+_TAG = re.compile(r"\$[^$]*+\$")
+_ESCAPED = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
+_UNICODE = re.compile(r"\\(?:\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4})|(\\))")
+_LETTERS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+_LONG_NUMBER = 6  # digits, where nothing names it
+
+
+def mask_sql(sql: str, search: Search, tokens: Tokens, counts: Counts) -> str:
+    """Raises DetectorFailed, TooMuch; never Unparsable."""
+    try:
+        tree = parse(sql)
+        spans = literals(sql)
+    except Unparsable:
+        return _unparsed(sql, tokens, counts)
+    return _Statement(sql, spans, named(tree), search, tokens, counts).masked()
+
+
+def parameter_names(tree: Tree) -> dict[int, str]:
+    """What the statement calls its parameters: `$1` of `INSERT INTO t (ssn) VALUES ($1)` is "ssn"."""
+    return named(tree).parameters
+
+
+def _unparsed(sql: str, tokens: Tokens, counts: Counts) -> str:
+    counts.withheld += 1
+    first = _FIRST.match(sql)
+    word = first[1].upper() + " " if first and first[1].lower() in _KEYWORDS.split() else ""
+    return word + tokens.withheld(sql)
+
+
+class _Statement:
+    """One text under masking."""
+
+    def __init__(
+        self, sql: str, spans: list[Span], names: Named, search: Search, tokens: Tokens, counts: Counts, depth: int = 0
+    ) -> None:
+        self._sql, self._spans, self._names = sql, spans, names
+        self._search, self._tokens, self._counts, self._depth = search, tokens, counts, depth
+
+    def masked(self) -> str:
+        changed = [each for group in self._groups() for each in self._group(group)]
+        around = [(span.start, span.end) for span in self._spans]
+        rest = self._search.all(self._sql, names=False, around=around)
+        self._counts.add(rest)
+        changed += ((each.start, each.end, self._tokens.of(each.finding)) for each in rest)
+        parts: list[str] = []
+        at = 0
+        for start, end, shown in sorted(changed):
+            parts += (self._sql[at:start], shown)
+            at = end
+        return "".join((*parts, self._sql[at:]))
+
+    def _groups(self) -> Iterator[list[Span]]:
+        """Strings that the statement joins, together; all else one by one."""
+        if not self._spans:
+            return
+        group = [self._spans[0]]
+        for one, two in pairwise(self._spans):
+            strings = one.kind is two.kind is LiteralKind.STRING
+            if not (strings and _JOINED.fullmatch(self._sql, one.end, two.start)):
+                yield group
+                group = []
+            group.append(two)
+        yield group
+
+    def _group(self, group: list[Span]) -> Iterator[tuple[int, int, str]]:
+        start, end = group[0].start, group[-1].end
+        if len(group) > 1:
+            whole = "".join(content(self._sql[span.start : span.end]) for span in group)
+            if not self._ruled(group[0]) and (places := self._search.all(whole)):
+                self._counts.add(places)
+                yield start, end, _quoted(replaced(whole, places, self._tokens))
+                return
+        for span in group:
+            written = self._sql[span.start : span.end]
+            shown = self._literal(span, written)
+            if shown != written:
+                yield span.start, span.end, shown
+
+    def _ruled(self, span: Span) -> bool:
+        return self._search.fields.judge(self._names.constants.get(span.start, "")) is not None
+
+    def _literal(self, span: Span, written: str) -> str:
+        if span.kind is LiteralKind.COMMENT:
+            return self._text(written, written)
+        text = content(written) if span.kind is LiteralKind.STRING else written
+        ruling = self._search.fields.judge(self._names.constants.get(span.start, ""))
+        if ruling is not None and text:
+            return self._by_rule(written, text, ruling.action, ruling.kind)
+        if span.kind is LiteralKind.NUMBER and len(text) < _LONG_NUMBER:
+            return written
+        if written.startswith("$") and self._depth < DEPTH:
+            return self._body(written, text)
+        return self._text(written, text)
+
+    def _by_rule(self, written: str, text: str, action: FieldAction, kind: Kind) -> str:
+        if action is FieldAction.KEEP:
+            places = self._search.secrets(text)
+            self._counts.add(places)
+            return _quoted(replaced(text, places, self._tokens)) if places else written
+        one = Finding(0, len(text), kind, text, action is FieldAction.WITHHOLD)
+        self._counts.add((Replaced(0, len(text), one, (kind,)),))
+        return _quoted(self._tokens.of(one))
+
+    def _text(self, written: str, text: str) -> str:
+        places = self._search.all(text)
+        if not places:
+            return written
+        self._counts.add(places)
+        shown = replaced(text, places, self._tokens)
+        if written.startswith(("--", "/*")):
+            return shown
+        return f"{_tag(written)}{shown}{_tag(written)}" if written.startswith("$") else _quoted(shown)
+
+    def _body(self, written: str, text: str) -> str:
+        """A body is most often plpgsql, which scans as SQL does; its constants are masked one by one, and
+        by its names as far as SQL can read it."""
+        try:
+            spans = literals(text)
+            names = _names_of(text)
+        except Unparsable:
+            return self._text(written, text)
+        inner = _Statement(text, spans, names, self._search, self._tokens, self._counts, self._depth + 1)
+        return f"{_tag(written)}{inner.masked()}{_tag(written)}"
+
+
+def _names_of(text: str) -> Named:
+    try:
+        return named(parse(text))
+    except Unparsable:
+        return Named()
+
+
+def _tag(written: str) -> str:
+    match = _TAG.match(written)
+    return match[0] if match else "$$"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def content(written: str) -> str:
+    """What a string constant says (PostgreSQL, section 4.1.2), near enough to be searched."""
+    first = written[:1].lower()
+    if first == "$":
+        tag = len(_tag(written))
+        return written[tag:-tag]
+    quote = written.find("'")
+    text = written[quote + 1 : -1].replace("''", "'")
+    if first == "e":
+        return _ESCAPED.sub(_unescape, text)
+    if first == "u":
+        return _UNICODE.sub(lambda match: _character(int(match[1] or match[2] or "5c", 16)), text)
+    return text
+
+
+def _unescape(match: re.Match[str]) -> str:
+    octal, *hexadecimal, letter = match.groups()
+    if letter:
+        return _LETTERS.get(letter, letter)
+    code = int(octal, 8) if octal else int(next(filter(None, hexadecimal)), 16)
+    return _character(code)
+
+
+def _character(code: int) -> str:
+    return chr(code) if code < 0x110000 else " "

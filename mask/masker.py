@@ -1,0 +1,106 @@
+"""The face of the room: one `Masker` a session, and what it answers.
+
+    masker = masker_for(token_secret, rules.field_rules)(session)
+    masked = masker.value("536904399", "ssn")     # .text, .found, .withheld
+
+Never raises, whatever the text: a fault of any detector, or a text that is too much, withholds the whole
+value. An exception of this room never carries traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mask import literals
+from mask.fields import Fields, Ruling
+from mask.kinds import Detector, Finding, Kind
+from mask.replace import Counts, Replaced, replaced
+from mask.search import SHORTEST, VALUES, Search
+from mask.tokens import Tokens
+from schemas.ids import SessionId
+from schemas.judging import FieldAction, FieldRule
+from schemas.records import Found
+
+__all__ = ["Masked", "Masker", "Tokens", "masker_for"]
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """`text` is None for a NULL. `found` by type, in order of the type; `withheld`: values not shown at all."""
+
+    text: str | None
+    found: tuple[Found, ...] = ()
+    withheld: int = 0
+
+
+_NULL = Masked(None)
+_BOOLEANS = frozenset(("", "t", "f", "true", "false"))
+
+
+class Masker:
+    """Masks what one session said. Stateless but for its keys; the rules may be shared: see `masker_for`."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        field_rules: Iterable[FieldRule] = (),
+        *,
+        detectors: Sequence[Detector] = VALUES,
+        search: Search | None = None,
+    ) -> None:
+        """`search` is what `field_rules` and `detectors` were already built into."""
+        self._tokens = tokens
+        self._search = search or Search(Fields(field_rules), detectors)
+        self._fields = self._search.fields
+
+    def value(self, value: str | None, column: str = "") -> Masked:
+        """A value of a row or a parameter, as text; None is NULL and stays so."""
+        return _NULL if value is None else self.text(value, column)
+
+    def text(self, text: str, name: str = "") -> Masked:
+        """Any text, under the name of its field if it has one."""
+        if not name and len(text) < SHORTEST:
+            return Masked(text)
+        try:
+            ruling = self._fields.judge(name)
+            if ruling is not None:
+                return self._ruled(text, ruling)
+            if text.isascii() and self._search.clean(text.encode("ascii")):
+                return Masked(text)
+            return self._replaced(text, self._search.all(text))
+        except Exception:  # noqa: BLE001  fails closed: whatever failed, the text is not passed
+            return self._withheld(text)
+
+    def sql(self, sql: str) -> Masked:
+        """A command. Constants are masked by what the grammar says of them, the rest by the detectors."""
+        try:
+            counts = Counts()
+            shown = literals.mask_sql(sql, self._search, self._tokens, counts)
+            return Masked(shown, counts.found(), counts.withheld)
+        except Exception:  # noqa: BLE001
+            return self._withheld(sql)
+
+    def _withheld(self, text: str) -> Masked:
+        return Masked(self._tokens.withheld(text), (), 1)
+
+    def _ruled(self, text: str, ruling: Ruling) -> Masked:
+        if ruling.action is FieldAction.KEEP:
+            return self._replaced(text, self._search.secrets(text))
+        if text in _BOOLEANS and ruling.kind is not Kind.FIELD:
+            return Masked(text)
+        withhold = ruling.action is FieldAction.WITHHOLD
+        one = Finding(0, len(text), ruling.kind, text, withhold)
+        return Masked(self._tokens.of(one), (Found(ruling.kind, 1),), int(withhold))
+
+    def _replaced(self, text: str, places: list[Replaced]) -> Masked:
+        if not places:
+            return Masked(text)
+        counts = Counts().add(places)
+        return Masked(replaced(text, places, self._tokens), counts.found(), counts.withheld)
+
+
+def masker_for(secret: bytes, field_rules: Iterable[FieldRule] = ()) -> Callable[[SessionId], Masker]:
+    """Makes maskers of sessions: the rules are built once, and an unbuildable rule fails here."""
+    search = Search(Fields(field_rules))
+    return lambda session: Masker(Tokens(secret, session), search=search)

@@ -1,0 +1,131 @@
+"""Values that text itself gives a name: `{"ssn": "536904399"}`, `password=x`, `<token>x</token>`, a header.
+
+Works on any text, whole or cut, valid or not, JSON in JSON too: a quote is closed by the same quote behind
+as many backslashes, and what is never closed goes on to the end. Each character is read once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from mask.fields import Fields, Ruling
+from mask.kinds import Detector, Finding, Kind, compiled
+from mask.normal import View
+from schemas.judging import FieldAction
+
+_TAIL = rb"[a-z0-9_ -]{0,40}"
+_BETWEEN = rb"[\\\"'`\]]{0,8}"
+_DIVIDER = rb"[ \t]{0,8}(?:=>|:=|[:=]|%3d)|>|[ \t]{1,8}['\"]"
+_NAME = re.compile(rb"[A-Za-z0-9_.-]")
+_SPACE = re.compile(rb"[ \t\r\n]*+(?:=(?=[^=]))?[ \t]*+")
+_OPENING = re.compile(rb"(\\*+)([\"'`])")
+_QUOTES = {quote: re.compile(rb"(\\*+)" + re.escape(quote)) for quote in (b'"', b"'", b"`")}
+_BARE = re.compile(rb"[^\s,;&\"'`<>()\[\]{}|\\\x82]++")
+_LINE = re.compile(rb"[^\r\n\"'\\\x82]++")
+_BRACKETS = re.compile(rb"[\[\]{}\x82]")
+_LINES = ("authorization", "cookie")
+_NOTHING = frozenset(
+    (b"null", b"true", b"false", b"none", b"nil", b"undefined", b"default", b"yes", b"no", b"string", b"str", b"text")
+)
+_PLACEHOLDER = re.compile(rb"(?:\$[0-9]++|\$?\{\{?[\w. ]*+\}?\}|%s|%\([\w]*+\)s|tok:[a-z_]++:[a-z2-7]{20}"
+                          rb"|withheld:[0-9]++(?::[a-z2-7]++)?)\Z")  # fmt: skip
+_NAME_LENGTH = 64
+
+
+def detector(fields: Fields) -> Detector:
+    """Finds what is named by the deny list and by the user's rules (`keep` too: see `kept`)."""
+    pattern = b"(?i)(?:" + b"|".join(sorted(fields.stems())) + b")" + _TAIL + _BETWEEN + b"(?:" + _DIVIDER + b")"
+    located = compiled(pattern)
+
+    def find(view: View) -> Iterator[Finding]:
+        for start, end, ruling in _values(view, located, fields.judge):
+            if ruling.action is not FieldAction.KEEP:
+                yield Finding(start, end, ruling.kind, view.text[start:end], ruling.action is FieldAction.WITHHOLD)
+
+    return Detector("named", (pattern,), find)
+
+
+def kept(view: View, fields: Fields, located: object) -> Iterator[tuple[int, int]]:
+    """The values that the user keeps."""
+    for start, end, ruling in _values(view, located, fields.judge):
+        if ruling.action is FieldAction.KEEP:
+            yield start, end
+
+
+def _values(view: View, located: object, judge: Callable[[str], Ruling | None]) -> Iterator[tuple[int, int, Ruling]]:
+    data, done = view.data, 0
+    for match in located.finditer(data):  # type: ignore[attr-defined]
+        start, end = match.span()
+        if start < done:
+            continue
+        name = _name(data, max(done, start - _NAME_LENGTH), start, end)
+        ruling = judge(name)
+        if ruling is None:
+            continue
+        at = end - 1 if data[end - 1] in b"'\"" else _SPACE.match(data, end).end()  # type: ignore[union-attr]
+        line = name.lower().endswith(_LINES)
+        first, last, done = _extent(data, at, line)
+        if first < last and _says_something(data[first:last], ruling.kind):
+            yield first, last, ruling
+
+
+def _name(data: bytes, earliest: int, start: int, end: int) -> str:
+    """The whole name around a stem: back to its first letter, without quotes and divider."""
+    while start > earliest and _NAME.match(data, start - 1):
+        start -= 1
+    name = data[start:end].rstrip(b"'\" \t").removesuffix(b"%3D").removesuffix(b"%3d")
+    return name.rstrip(b":=>\\\"'`] \t").decode("latin-1")
+
+
+def _says_something(value: bytes, kind: Kind) -> bool:
+    return (
+        value.lower() not in _NOTHING
+        and not _PLACEHOLDER.match(value)
+        and (kind is Kind.PASSWORD or any(c in _ALNUM for c in value))
+    )
+
+
+_ALNUM = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\x80")
+
+
+def _extent(data: bytes, at: int, line: bool) -> tuple[int, int, int]:
+    """Where the value that begins at `at` starts and ends, and where to read on."""
+    if opening := _OPENING.match(data, at):
+        first = opening.end()
+        last, after = _closed(data, first, len(opening[1]), opening[2])
+        return first, last, after
+    if at < len(data) and data[at] in b"[{":
+        last = _balanced(data, at)
+        return at, last, last
+    bare = (_LINE if line else _BARE).match(data, at)
+    end = bare.end() if bare else at
+    return at, end, end
+
+
+def _closed(data: bytes, first: int, backslashes: int, quote: bytes) -> tuple[int, int]:
+    """Quotes written at this depth have `backslashes` before them, mod twice as many and two."""
+    barrier = data.find(b"\x82", first)
+    stop = barrier if barrier >= 0 else len(data)
+    at = first
+    while match := _QUOTES[quote].search(data, at, stop):
+        at = match.end()
+        if len(match[1]) % (2 * backslashes + 2) != backslashes:
+            continue
+        if quote == b"'" and data[at : at + 1] == b"'" and match.start() > first:  # '' is a quote in SQL
+            at += 1
+            continue
+        return match.end() - 1 - backslashes, at
+    return stop, stop
+
+
+def _balanced(data: bytes, at: int) -> int:
+    """Behind the bracket that closes the one at `at`; brackets in strings count, so it may be too far."""
+    depth = 0
+    for match in _BRACKETS.finditer(data, at):
+        if match[0] == b"\x82":
+            return match.start()
+        depth += 1 if match[0] in b"[{" else -1
+        if depth == 0:
+            return match.end()
+    return len(data)
