@@ -63,13 +63,14 @@ class _Follower:
                 if segment is None and followed:
                     self._reader.check_whole()
             except JournalDamaged as e:
+                written_us = self._reader.written_us()
                 self._leave(epoch)
-                return self._message(self.after, (DAMAGE + str(e).encode()))
+                return self._message(self.after, (DAMAGE + str(e).encode()), written_us)
             if segment is not None:
                 at = offset_of(epoch, segment.last)
                 if at > self.after:
                     self.after = at
-                    return self._message(at, encode(segment))
+                    return self._message(at, encode(segment), self._reader.written_us())
             elif followed:
                 self._leave(epoch)
             else:
@@ -89,8 +90,9 @@ class _Follower:
             return False
         return True
 
-    def _message(self, offset: int, value: bytes) -> Message:
-        return Message(JOURNAL, self.partition, offset, self.directory.name.encode(), value, 0)
+    def _message(self, offset: int, value: bytes, written_us: int) -> Message:
+        """Its time is the file's: keys are looked up as of then."""
+        return Message(JOURNAL, self.partition, offset, self.directory.name.encode(), value, written_us)
 
 
 class JournalTopic:

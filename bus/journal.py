@@ -166,6 +166,10 @@ class EpochReader:
     def size(self) -> int:
         return os.fstat(self._file.fileno()).st_size
 
+    def written_us(self) -> int:
+        """When the file was last written, microseconds since 1970: no segment that is in it is younger."""
+        return os.fstat(self._file.fileno()).st_mtime_ns // 1000
+
     def next_segment(self) -> JournalSegment | None:
         """None: nothing more yet, or a tail that does not read. Raises JournalDamaged."""
         if self.facts is None and not self._read_head():

@@ -70,7 +70,19 @@ def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
         *(Role(f"gateway {g.name}", ("gateway", "--name", g.name, *where)) for g in found.gateway),
     ]
     logs.configure("up")
+    asyncio.run(_make_bus(found.data))
     raise typer.Exit(asyncio.run(Supervisor(roles, say).run()))
+
+
+async def _make_bus(data: Path) -> None:
+    """Once, before the roles meet in it: several processes making one SQLite file would refuse each other."""
+    from bus.local import LocalBus
+    from bus.topics import BusDown
+
+    try:
+        await LocalBus(data).close()
+    except BusDown as e:
+        fail(str(e))
 
 
 def gateway(

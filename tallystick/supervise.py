@@ -39,17 +39,16 @@ class Supervisor:
         self._children: dict[str, asyncio.subprocess.Process] = {}
 
     async def run(self) -> int:
-        """Until SIGTERM or SIGINT. Starts roles in order, each once the one before is ready. Returns an exit code."""
+        """Until SIGTERM or SIGINT. Starts all roles at once, tells of them in order. Returns an exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        keepers: list[asyncio.Task[None]] = []
-        for role in self._roles:
-            ready = asyncio.Event()
-            keepers.append(asyncio.create_task(self._keep(role, ready)))
-            first = await self._first(ready)
-            if not first:
+        addresses: list[asyncio.Future[str]] = [loop.create_future() for _ in self._roles]
+        keepers = [asyncio.create_task(self._keep(*each)) for each in zip(self._roles, addresses, strict=True)]
+        for role, address in zip(self._roles, addresses, strict=True):
+            if not await self._first(address):
                 break
+            self._say(f"{role.name:<20} {address.result()}".rstrip())
         if not self._stopping.is_set():
             self._say("ready")
         await self._stopping.wait()
@@ -59,14 +58,14 @@ class Supervisor:
         await asyncio.gather(*keepers, return_exceptions=True)
         return self._code
 
-    async def _first(self, ready: asyncio.Event) -> bool:
-        waits = {asyncio.create_task(ready.wait()), asyncio.create_task(self._stopping.wait())}
-        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        return ready.is_set()
+    async def _first(self, address: asyncio.Future[str]) -> bool:
+        """True once the role is ready; False if all end before."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({address, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        return address.done()
 
-    async def _keep(self, role: Role, ready: asyncio.Event) -> None:
+    async def _keep(self, role: Role, address: asyncio.Future[str]) -> None:
         log, pause = structlog.get_logger(), 0.1
         while not self._stopping.is_set():
             child = await self._start(role)
@@ -75,13 +74,12 @@ class Supervisor:
                 text = line.decode(errors="replace").rstrip()
                 if text.startswith("ready"):
                     pause = 0.1
-                    if not ready.is_set():
-                        self._say(f"{role.name:<20} {text.removeprefix('ready').strip()}")
-                    ready.set()
+                    if not address.done():
+                        address.set_result(text.removeprefix("ready").strip())
             code = await child.wait()
             if self._stopping.is_set():
                 return
-            if code == WRONG_USE and not ready.is_set():
+            if code == WRONG_USE and not address.done():
                 log.error("role cannot start: mend what it says above", child=role.name)
                 self._code = WRONG_USE
                 self._stopping.set()

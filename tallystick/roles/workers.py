@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 import uvicorn
-from mask.masker import maskers
+from mask.masker import masker_for
 
 from approvals.votes import Directory
 from bus.local import LocalBus
@@ -30,7 +30,7 @@ async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
     tools = Tools(
         signer=keyfiles.load_signer(keys, "pipeline"),
         rules=rules,
-        masker=maskers(keyfiles.load_secret(keys, "token"), rules.field_rules),
+        masker=masker_for(keyfiles.load_secret(keys, "token"), rules.field_rules),
         fingerprint_secret=keyfiles.load_secret(keys, "fingerprint"),
         content_keys={},
     )

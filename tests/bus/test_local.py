@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -242,3 +243,11 @@ async def test_waiting_costs_little(bus: LocalBus) -> None:
     before = sum(os.times()[:2])
     await consumer.batch(10, 1.0)
     assert sum(os.times()[:2]) - before < 0.15
+
+
+async def test_a_journal_message_has_the_time_of_its_file(bus: LocalBus) -> None:
+    """Enrolments are looked up as of that time: with 0 every segment would be a stranger's."""
+    before = time.time_ns() // 1000 - 1_000_000
+    write_epoch(bus.journal_dir / NAME, 0, [[b"one"]]).close()
+    (message,) = await bus.consumer("g", [JOURNAL]).batch(10, 1)
+    assert before <= message.time_us <= time.time_ns() // 1000 + 1_000_000

@@ -1,0 +1,123 @@
+"""A whole deployment: `tallystick up` before a real PostgreSQL of its own, and a look at what it left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ledger.note import VerifierKey
+from ledger.reader import entries
+from ledger.store import FileStore
+from schemas.ids import SessionId
+from schemas.records import Exchange, KeyEnrolled, LedgerEntry
+from seal import keyfiles
+from seal.content import ContentGone, ContentKeys, decrypt
+from stream.places import exchange_place
+from tallystick import config, demo_postgres, setup
+from tallystick.demo_postgres import Postgres
+from tallystick.demo_stage import Up, run
+
+SHARD = "0"
+
+
+@dataclass
+class Deployment:
+    place: Path
+    postgres: Postgres
+    made: setup.Made
+    up: Up
+    url: str
+    gateway_port: int
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def tallystick(self, *arguments: str) -> Any:
+        """A command of ours, with this deployment's config."""
+        return run(*arguments, "--config", str(self.made.config))
+
+    def reviewer(self, *arguments: str) -> Any:
+        return self.tallystick(*arguments, "--key", str(self.made.reviewer_key), "--name", "alice")
+
+    def store(self) -> FileStore:
+        return FileStore(config.load(self.made.config).store_dir)
+
+    def entries(self) -> list[LedgerEntry]:
+        return [stored.entry for stored in entries(self.store(), SHARD)]
+
+    def commands(self) -> list[tuple[Exchange, str]]:
+        """Every exchange with its masked command text, opened with the content keys."""
+        found = []
+        keys = ContentKeys(
+            config.load(self.made.config).content_keys, keyfiles.load_secret(self.place / "keys", "content")
+        )
+        for stored in entries(self.store(), SHARD):
+            body = stored.entry.body
+            if isinstance(body, Exchange):
+                found.append((body, _text(keys, body, stored.content)))
+        keys.close()
+        return found
+
+    def vkey(self) -> VerifierKey:
+        known = keyfiles.enrolled(self.place / "keys").all
+        ledger: KeyEnrolled = next(e for e in known if e.role == "ledger")
+        return VerifierKey(keyfiles.origin(self.place / "keys", SHARD), ledger.public_key)
+
+    def executed(self, marker: str) -> list[str]:
+        """What the target's own log says it ran, by the first group of `marker`."""
+        said = re.findall(r"LOG:  (?:statement|execute [^:]*): (.*)", self.postgres.log.read_text(errors="replace"))
+        return [m[1] for line in said if (m := re.search(marker, line))]
+
+
+def _text(keys: ContentKeys, body: Exchange, sealed: bytes) -> str:
+    try:
+        plain = decrypt(keys.get(SessionId(body.session)), exchange_place(body.session, body.number), sealed)
+    except ContentGone:
+        return ""
+    return str(json.loads(plain)["command"]["text"])
+
+
+Make = Callable[..., Deployment]
+
+
+@pytest.fixture
+def deploy(tmp_path: Path) -> Iterator[Make]:
+    """Makes a deployment; `up` is not started. Ended by process group."""
+    made: list[Deployment] = []
+    with demo_postgres.running(connections=200) as postgres:
+
+        def make(more: str = "batch_seconds = 0.2", more_gateway: str = "", policy: str = "") -> Deployment:
+            place = tmp_path / f"deployment-{len(made)}"
+            with psycopg.connect(postgres.url(), autocommit=True) as db:
+                db.execute("drop database if exists orders")
+                db.execute("create database orders")
+            port = demo_postgres.free_port()
+            listen = f"127.0.0.1:{port}"
+            done = setup.make(
+                place,
+                target=postgres.url(database="orders"),
+                name="orders-db",
+                listen=listen,
+                approvals=f"127.0.0.1:{demo_postgres.free_port()}",
+                deployment="scenario",
+                reviewer="alice",
+                more=more,
+                more_gateway=more_gateway,
+            )
+            if policy:
+                text = (place / "policy.yaml").read_text()
+                (place / "policy.yaml").write_text(text.replace("otherwise: allow", policy))
+            up = Up(done.config, place / "up.log")
+            url = f"postgresql://{done.user}:{done.password}@{listen}/orders"
+            made.append(Deployment(place, postgres, done, up, url, port))
+            return made[-1]
+
+        yield make
+        for one in made:
+            if hasattr(one.up, "process"):
+                one.up.kill()
