@@ -17,7 +17,7 @@ from policy import rules as policy_rules
 from policy.document import RulesInvalid
 from schemas.judging import Judgement, SessionFacts
 from seal import keyfiles
-from tallystick import cli_roles
+from tallystick import cli_approvals, cli_events, cli_evidence, cli_ledger, cli_replay, cli_roles
 from tallystick import config as configuration
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, say
 from tallystick.version import VERSION
@@ -33,9 +33,12 @@ keys_app = typer.Typer(help="The key directory: make it, look at it.", no_args_i
 policy_app = typer.Typer(help="The policy: check it.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(policy_app, name="policy")
-ledger_app = typer.Typer(help="x")
+ledger_app = typer.Typer()
 app.add_typer(ledger_app, name="ledger")
 cli_roles.register(app, ledger_app)
+cli_ledger.register(app, ledger_app)
+for part in (cli_approvals, cli_events, cli_replay, cli_evidence):
+    part.register(app)
 
 LARGEST_LINE = 4 * 1024 * 1024
 
@@ -176,7 +179,7 @@ def demo(
     """The whole story on a real PostgreSQL 18: a CI token, stolen; held, judged, recorded, proved."""
     from tallystick import demo as story  # the demo's packages are an extra
 
-    raise typer.Exit(story.run_story(Console(highlight=False), out.resolve(), interactive=interactive))
+    raise typer.Exit(story.run_story(Console(highlight=False, emoji=False), out.resolve(), interactive=interactive))
 
 
 def main() -> None:

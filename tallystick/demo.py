@@ -82,7 +82,7 @@ class Story:
     # --- saying ----------------------------------------------------------------------
 
     def title(self, text: str) -> None:
-        self.console.print(f"\n[bold]{text}[/bold]")
+        self.console.print(f"\n[bold]{text}[/bold]", soft_wrap=True)
 
     def line(self, text: str) -> None:
         self.console.print(f"  {text}", markup=False, soft_wrap=True)

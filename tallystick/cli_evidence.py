@@ -1,0 +1,133 @@
+"""`bundle` and `verify`: what an auditor is given, and how they check it. `mask`: what would be kept of a text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say, working
+
+if TYPE_CHECKING:
+    from evidence.outcome import Outcome
+    from ledger.note import VerifierKey
+
+MOST_FINDINGS = 50
+LARGEST_KEY_FILE = 4096
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: tallystick bundle --from 2026-01-01 --to 2026-03-31 --out q1.zip --seed 8271")(bundle)
+    app.command(epilog="Example: tallystick verify q1.zip --key log.vkey")(verify)
+
+
+# --- verify ---------------------------------------------------------------------------
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(help="A bundle, an exported log, or a ledger's store.")],
+    key: Annotated[str, typer.Option(help="The log's verifier key, or the file that holds it; from another hand.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Checks evidence offline. Exit 0 valid, 10 altered, 11 missing, 12 gap, 13 extra, 14 cannot verify."""
+    from evidence.verify import verify as check
+
+    trusted = _trusted(key)
+    with working(f"verifying {path.name}"):
+        outcome = check(path, trusted)
+    tell(outcome, as_json)
+
+
+def _trusted(key: str) -> VerifierKey:
+    from ledger.note import BadNote, parse_vkey
+
+    text = key
+    if "+" not in key or Path(key).is_file():
+        try:
+            with Path(key).open("rb") as f:
+                text = f.read(LARGEST_KEY_FILE).decode()
+        except (OSError, UnicodeDecodeError) as e:
+            reason = getattr(e, "strerror", None) or "not a text"
+            fail(f"{key}: no verifier key can be read there ({reason}); the operator prints it: tallystick keys show")
+    try:
+        return parse_vkey(text)
+    except BadNote as e:
+        fail(f"--key: {e}; the operator prints it: tallystick keys show")
+
+
+def tell(outcome: Outcome, as_json: bool) -> None:
+    """Says it, and ends the command with its exit code."""
+    from tallystick.recorded import as_json as json_line
+    from tallystick.visible import visible
+
+    word = outcome.code.name.lower().replace("cannot", "cannot verify")
+    if as_json:
+        findings = [{"outcome": _word(f.code.name), "what": f.what} for f in outcome.findings]
+        say(json_line({"outcome": word, "exit": int(outcome.code), "findings": findings, "facts": outcome.facts}))
+        raise typer.Exit(int(outcome.code))
+    say(f"{word}: {outcome.facts[-1]}")
+    for finding in outcome.findings[:MOST_FINDINGS]:
+        say(visible(f"  {_word(finding.code.name):<14} {finding.what}"))
+    if len(outcome.findings) > MOST_FINDINGS:
+        say(f"  … {len(outcome.findings) - MOST_FINDINGS} more (--json has them)")
+    for fact in outcome.facts[:-1]:
+        say(visible(f"not proved: {fact}"))
+    raise typer.Exit(int(outcome.code))
+
+
+def _word(name: str) -> str:
+    return "cannot verify" if name == "CANNOT" else name.lower()
+
+
+# --- bundle ---------------------------------------------------------------------------
+
+
+def bundle(
+    since: Annotated[str, typer.Option("--from", help="First day, UTC: 2026-01-31; or a time: 2026-01-31T09:30:00Z")],
+    until: Annotated[str, typer.Option("--to", help="Last day, itself included; or a time, itself not.")],
+    out: Annotated[Path, typer.Option(help="The zip; a new file.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    seed: Annotated[str, typer.Option(help="Your auditor's seed: it draws the sample, with the log's root.")] = "",
+    sample: Annotated[int, typer.Option(min=0, max=10_000, help="How many exchanges to draw.")] = 25,
+) -> None:
+    """Builds the evidence bundle of a period, and verifies it as an auditor would."""
+    from evidence.bundle import CannotBuild
+    from evidence.tables import Query
+    from evidence.verify import verify as check
+    from tallystick.bundling import write
+    from tallystick.recorded import open_log, reading
+
+    query = Query(_time(since, timedelta()), _time(until, timedelta(days=1)), seed, sample)
+    if query.from_us >= query.to_us:
+        fail("--from must be before --to")
+    if out.exists():
+        fail(f"{out}: is there already, and nothing is overwritten")
+    log = open_log(config)
+    try:
+        with reading(), working("building"):
+            write(log, query, out)
+        with working("verifying it"):
+            outcome = check(out, log.key)
+    except CannotBuild as e:
+        fail(str(e), 1)
+    except OSError as e:
+        fail(f"{out}: cannot be written ({e.strerror})")
+    if not seed:
+        note("no seed was given, so the operator could foresee the sample: ask your auditor for one, and use --seed")
+    say(f"{out}: {out.stat().st_size} bytes")
+    tell(outcome, as_json=False)
+
+
+def _time(text: str, day: timedelta) -> int:
+    """Microseconds. A day alone stands for its beginning, plus `day`."""
+    try:
+        if len(text) == 10:
+            when = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + day
+        else:
+            when = datetime.fromisoformat(text)
+            when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return int(when.timestamp() * 1_000_000)
+    except (ValueError, OverflowError):
+        fail(f"{text}: not a day or a time; write 2026-01-31 or 2026-01-31T09:30:00Z")
