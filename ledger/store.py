@@ -46,15 +46,13 @@ class FileStore:
     """A directory. Create-once by link(2); read-only files; the directory is fsynced.
 
     It has no WORM lock: whoever administers the machine can replace all of it.
+    Who only reads changes nothing: what a dead writer left is tidied at the first `create`.
     """
 
     def __init__(self, directory: Path) -> None:
         self._dir = directory
         self._tmp = directory / ".tmp"
-        self._tmp.mkdir(parents=True, exist_ok=True)
-        for leftover in self._tmp.iterdir():  # a writer that died before its link(2)
-            if not _alive(leftover.name):
-                leftover.unlink(missing_ok=True)
+        self._tidy = False
 
     @property
     def name(self) -> str:
@@ -63,10 +61,20 @@ class FileStore:
     def create(self, key: str, data: bytes) -> Creation:
         path = self._dir / key
         try:
+            self._tidy_up()
             self._folder(path.parent)
             return self._create(path, data)
         except OSError as e:
             raise StoreBroken(f"{key}: cannot be written ({e.strerror})") from e
+
+    def _tidy_up(self) -> None:
+        if self._tidy:
+            return
+        self._tmp.mkdir(parents=True, exist_ok=True)
+        for leftover in self._tmp.iterdir():  # of a writer that died before its link(2)
+            if not _alive(leftover.name):
+                leftover.unlink(missing_ok=True)
+        self._tidy = True
 
     def _folder(self, folder: Path) -> None:
         if folder.is_dir():

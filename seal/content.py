@@ -57,6 +57,21 @@ class ContentKeys:
         self._db.execute("PRAGMA secure_delete=ON")
         self._db.execute("CREATE TABLE IF NOT EXISTS content_key (session TEXT PRIMARY KEY, wrapped BLOB) STRICT")
 
+    @classmethod
+    def reading(cls, path: Path, kek: bytes) -> ContentKeys:
+        """Opens what is there, to `get` alone. Raises FileNotFoundError, OSError."""
+        opened = cls.__new__(cls)
+        opened._box = SecretBox(kek)
+        try:
+            path.stat()
+            opened._db = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10
+            )
+            opened._db.execute("SELECT 1 FROM content_key LIMIT 1")
+        except sqlite3.Error as e:
+            raise OSError(f"{path}: not a file of content keys") from e
+        return opened
+
     def ensure(self, sessions: Iterable[SessionId]) -> dict[SessionId, bytes]:
         """The key of each session, made where there is none. A destroyed key stays destroyed: ContentGone."""
         found: dict[SessionId, bytes] = {}

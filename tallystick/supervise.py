@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -61,7 +62,8 @@ class Supervisor:
     async def _first(self, address: asyncio.Future[str]) -> bool:
         """True once the role is ready; False if all end before."""
         stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({address, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        waits: set[asyncio.Future[Any]] = {address, stopping}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         return address.done()
 

@@ -16,7 +16,6 @@ from ingest.postgres import refuse, resolve
 from ingest.postgres.refuse import Refusal
 from ingest.postgres.relay import LARGEST_COPY_DATA, Message, Relay
 from schemas.records import Decision
-from wire.postgres import messages as wire
 from wire.postgres.reader import HEADER, RemoteFault, cut
 
 Hold = Callable[[Relay, Message, bytes, bool], Awaitable[Refusal | None]]
@@ -93,24 +92,23 @@ async def _oversized(relay: Relay, at: int) -> bool:
 async def _group(relay: Relay, messages: list[Message], hold: Hold) -> None:
     """Judge this group and send as much of it as may go; the rest stays in the inbox."""
     buffer = relay.inbox
-    pending: dict[bytes, bytes] = {}
     refusals: list[tuple[int, Refusal]] = []
     barrier = False
+    relay.ahead.reset()
     for index, message in enumerate(messages):
         if barrier and message.kind in b"PBQF":
             await _barrier_in_pipeline(relay, messages[:index], buffer, refusals)
             return
-        refusal = await _judge(relay, messages, index, pending, hold)
+        refusal = await _judge(relay, message, hold)
         if refusal is not None:
             refusals.append((index, refusal.with_nonce()))
-        if message.kind == 0x50:
-            pending[message.name] = message.text
+        relay.pass_by(message)
         verdict = message.verdict
         barrier = barrier or (verdict is not None and verdict.judgement.barrier)
         barrier = barrier or (message.kind == 0x45 and relay.portal_barrier(message))
     _send(relay, messages, buffer, refusals)
     if barrier:
-        await relay.until(lambda: relay.dialogue.is_idle or relay.skipping)
+        await relay.settled()
         if relay.group_upstream and not relay.skipping:
             await resolve.look_at_settings(relay)
 
@@ -126,17 +124,13 @@ async def _barrier_in_pipeline(
     relay: Relay, messages: list[Message], buffer: bytes, refusals: list[tuple[int, Refusal]]
 ) -> None:
     _send(relay, messages, buffer, refusals)
-    relay.after_release(wire.FLUSH)
-    await relay.until(lambda: relay.dialogue.is_idle or relay.skipping)
+    await relay.settled()
     if not relay.skipping and not relay.ended:
         await resolve.look_at_settings(relay)
 
 
-async def _judge(
-    relay: Relay, messages: list[Message], index: int, pending: dict[bytes, bytes], hold: Hold
-) -> Refusal | None:
+async def _judge(relay: Relay, message: Message, hold: Hold) -> Refusal | None:
     """Why this message is refused, or None."""
-    message = messages[index]
     limit = relay.capture.max_command
     if message.kind == 0x46:
         return refuse.function_call()
@@ -149,9 +143,12 @@ async def _judge(
             return None
         probe = Message(0x51, message.start, message.end)
         probe.text = message.text
-        verdict = relay.judge(probe, pending)
+        verdict = relay.judge(probe)
     else:
-        verdict = relay.judge(message, pending)
+        verdict = relay.judge(message)
+        if verdict is not None and not verdict.plain and not relay.dialogue.is_idle:
+            await relay.settled()  # names mean one thing once the target has answered
+            verdict = relay.judge(message)
     if verdict is None:
         return refuse.not_utf8()
     if relay.unsupported and not verdict.judgement.settings_only:

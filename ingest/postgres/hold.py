@@ -29,6 +29,7 @@ from ingest.settings import Holding
 from schemas.codec import CodecError, decode, encode
 from schemas.frames import FrameKind
 from schemas.ids import ApprovalId, HoldId
+from schemas.judging import Judgement
 from schemas.records import (
     ApprovalState,
     ApproverRule,
@@ -43,6 +44,7 @@ from schemas.records import (
 from schemas.records import Refusal as RefusalRecord
 from seal import digest
 from wire.postgres import messages as wire
+from wire.postgres.dialogue import LONGEST_NAME
 from wire.postgres.reader import HEADER
 
 Answer = Grant | RefusalRecord
@@ -135,7 +137,7 @@ class Desk:
 
     async def hold(self, relay: Relay, message: Message, whole: bytes, nothing_upstream: bool) -> Refusal | None:
         """None if the command may run now, else why not."""
-        await relay.until(lambda: relay.dialogue.is_idle or relay.skipping)
+        await relay.settled()
         if relay.dialogue.transaction_status == "E" or relay.skipping:
             return refuse.failed_transaction()
         verdict = message.verdict
@@ -144,7 +146,8 @@ class Desk:
             return refuse.cannot_be_asked("no rule says who may approve it")
         lookup_only = not nothing_upstream or (relay.used and relay.dialogue.transaction_status == "T")
         try:
-            resolved = await resolve.facts(relay, verdict.judgement.names)
+            _certain(relay, message)
+            resolved = await _resolved(relay, verdict.judgement)
         except resolve.CannotResolve as e:
             return refuse.cannot_be_asked(str(e))
         hold = HoldId(f"hold-{secrets.token_hex(16)}")
@@ -265,9 +268,10 @@ class Desk:
         self, relay: Relay, message: Message, whole: bytes, held: HeldCommand, grant: Grant
     ) -> Refusal | None:
         verdict = message.verdict
-        names = verdict.judgement.names if verdict else ()
+        if verdict is None:
+            return refuse.changed_since(grant.request, held.hold)
         try:
-            resolved = await resolve.facts(relay, names)
+            resolved = await _resolved(relay, verdict.judgement)
         except resolve.CannotResolve:
             return refuse.changed_since(grant.request, held.hold)
         if resolved != held.resolved:
@@ -305,7 +309,31 @@ class Desk:
         return "", settled.voters
 
 
+async def _resolved(relay: Relay, judgement: Judgement) -> tuple[Claim, ...]:
+    """What the command's names mean in the session now: relations, and what EXECUTE or FETCH runs by name."""
+    claims = await resolve.facts(relay, judgement.names)
+    for name in judgement.executes:
+        texts = relay.texts(name)
+        if len(texts) != 1:
+            raise resolve.CannotResolve(f"{'nothing' if not texts else 'more than one text'} is known by its name")
+        claims += (Claim(f"executes {name}", texts[0]),)
+    return claims
+
+
+def _certain(relay: Relay, message: Message) -> None:
+    """Raises CannotResolve where the text or the parameter types that a Bind runs are not certain."""
+    if message.kind != 0x42:
+        return
+    texts = relay.meant(message.name)
+    if texts != (message.text,):
+        raise resolve.CannotResolve(f"{'nothing' if not texts else 'more than one text'} is known by its name")
+    if not relay.types.get((message.name[:LONGEST_NAME], message.text)):
+        raise resolve.CannotResolve("the types of its parameters are not certain")
+
+
 def _types(relay: Relay, message: Message) -> tuple[int, ...]:
     """The parameter types that the Parse of this Bind's statement named; they decide what `$1` means."""
-    raw = relay.types.get((message.name, message.text), b"\0\0") if message.kind == 0x42 else b"\0\0"
+    if message.kind != 0x42:
+        return ()
+    raw = relay.types.get((message.name[:LONGEST_NAME], message.text), b"")
     return tuple(int.from_bytes(raw[at : at + 4], "big") for at in range(2, len(raw) - 3, 4))

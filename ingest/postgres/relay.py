@@ -27,7 +27,8 @@ from schemas.codec import encode
 from schemas.frames import FrameKind
 from schemas.judging import SessionFacts
 from schemas.records import Decided, Decision, Elided, SessionContext, Statement
-from wire.postgres.dialogue import Dialogue, Operation, Outcome
+from wire.postgres import messages as wire
+from wire.postgres.dialogue import LONGEST_NAME, Ahead, Dialogue, Operation, Outcome
 from wire.postgres.reader import HEADER, Body, Cutter, Head, RemoteFault, cut
 
 SMALL_MESSAGE = 10_000
@@ -37,8 +38,9 @@ CARRIES_DATA = frozenset(b"QPBFd")
 LARGEST_COPY_DATA = 16 << 20
 """One CopyData message of the client; larger ones are a fault (drivers send far smaller ones)."""
 
-MOST_TYPED = 1024
-"""Prepared texts whose parameter types are remembered; only what is held asks for them."""
+MOST_TYPED = 4096
+"""Prepared texts whose parameter types are remembered; only what is held asks for them,
+and is refused where they were forgotten."""
 
 PROBE = object()
 """Tag of operations that the gateway itself asked: their answers are not the client's."""
@@ -103,13 +105,14 @@ class Relay:
         self.target_key = ready.key
         self.journal, self.screen, self.facts, self.number = journal, screen, facts, number
         self.dialogue = Dialogue()
+        self.ahead = Ahead(self.dialogue)
         self.inbox = b""
         self.busy: asyncio.Task[None] | None = None
         self.used = False  # the transaction may hold something
         self.group_upstream = False  # messages of a group were sent, its Sync was not
         self.settings = dict(ready.settings)
         self.refusals: list[Refusal] = []
-        self.types: dict[tuple[bytes, bytes], bytes] = {}  # the parameter types of a Parse, as sent
+        self.types: dict[tuple[bytes, bytes], bytes] = {}  # the parameter types of a Parse, as sent; b"" uncertain
         self.commands = 0
         self.refused = 0
         self.ended = False
@@ -211,9 +214,7 @@ class Relay:
                     message.name = buffer[start + HEADER : after]
                     last = buffer.index(b"\0", after + 1, end)
                     message.text = buffer[after + 1 : last]
-                    if len(self.types) >= MOST_TYPED:
-                        self.types.clear()
-                    self.types[message.name, message.text] = buffer[last + 1 : end]
+                    self._typed(message, buffer[last + 1 : end])
                 elif kind == 0x42:
                     after = buffer.index(b"\0", start + HEADER, end)
                     message.portal = buffer[start + HEADER : after]
@@ -233,57 +234,104 @@ class Relay:
             messages.append(message)
         return messages
 
+    def _typed(self, message: Message, types: bytes) -> None:
+        """What `$1` is in this Parse. Parsed again with other types, nobody knows which of the two succeeded."""
+        key = message.name[:LONGEST_NAME], message.text
+        if self.types.setdefault(key, types) != types:
+            self.types[key] = b""
+        elif len(self.types) > MOST_TYPED:
+            del self.types[next(iter(self.types))]
+
     def _all_plain(self, messages: list[Message]) -> bool:
         """Judge all; False if one is not plain."""
-        pending: dict[bytes, bytes] = {}
+        ahead = self.ahead
+        ahead.reset()
         limit = self.capture.max_command
         for message in messages:
             kind = message.kind
             if kind in b"QB":
                 if message.end - message.start > limit:
                     return False
-                verdict = self.judge(message, pending)
+                verdict = self.judge(message)
                 if verdict is None or not verdict.plain:
                     return False
-            elif kind == 0x50:
-                if message.end - message.start > limit:
+            elif kind == 0x45:
+                if not self.runs_plain(message):
                     return False
-                pending[message.name] = message.text
-            elif kind == 0x53:
-                pending.clear()
-            elif kind in b"FX" or (kind == 0x45 and self.portal_barrier(message)):
+            elif kind in b"FX" or (kind == 0x50 and message.end - message.start > limit):
                 return False
+            self.pass_by(message)
         return True
 
-    def judge(self, message: Message, pending: dict[bytes, bytes]) -> Verdict | None:
-        """Sets and gives the verdict; None where the text is not UTF-8."""
+    def pass_by(self, message: Message) -> None:
+        """What follows is judged as behind this message, which the dialogue is told only when it is sent."""
+        kind = message.kind
+        if kind == 0x50:
+            self.ahead.parse(message.name, message.text)
+        elif kind == 0x42:
+            self.ahead.bind(message.portal, message)
+            if message.verdict is not None and not message.verdict.plain:
+                self._prepared_ahead(message)
+        elif kind in b"QSF":
+            self.ahead.group_ends()
+        elif kind == 0x45:
+            for bound in self.ahead.portals(message.portal):
+                if isinstance(bound, Message):
+                    self._prepared_ahead(bound)
+
+    def _prepared_ahead(self, message: Message) -> None:
+        if message.verdict is not None:
+            for prepares in message.verdict.judgement.prepares:
+                self.ahead.prepare(prepares.name.encode(), prepares.text.encode())
+
+    def judge(self, message: Message) -> Verdict | None:
+        """Sets and gives the verdict: the worst of all that it may run. None where the text is not UTF-8."""
         try:
             if message.kind == 0x51:
                 message.verdict = self.screen.verdict(message.text, self.texts)
+                return message.verdict
+            texts = self.meant(message.name)
+            if len(texts) == 1:
+                message.text = texts[0]
+                message.verdict = self.screen.verdict(message.text, self.texts)
+            elif not texts:
+                message.text = b""
+                message.verdict = self.screen.nothing
             else:
-                text = pending.get(message.name)
-                texts = (text,) if text is not None else self.dialogue.statement(message.name)
-                if not texts:
-                    message.verdict = self.screen.nothing
-                else:
-                    message.text = texts[0]
-                    message.verdict = worst([self.screen.verdict(t, self.texts) for t in texts])
+                at, message.verdict = worst([self.screen.verdict(text, self.texts) for text in texts])
+                message.text = texts[at]
         except NotUtf8:
             return None
         return message.verdict
 
+    def meant(self, name: bytes) -> tuple[bytes, ...]:
+        """Every text that the statement of this name may be; () where nobody here can know.
+
+        A target with another encoding compares names in that one, cut elsewhere than we would cut them.
+        """
+        if not name.isascii() and self.settings.get("server_encoding") != "UTF8":
+            return ()
+        return self.ahead.statement(name)
+
     def texts(self, name: str) -> tuple[str, ...]:
-        """Every text that SQL EXECUTE or FETCH of a name may run now."""
-        known = self.dialogue.statement(name.encode())
-        bound = self.dialogue.portal(name.encode())
-        if isinstance(bound, Message):
-            known = (*known, bound.text)
-        return tuple(t.decode("utf-8", "replace") for t in known)
+        """Every text that SQL EXECUTE or FETCH of a name may run."""
+        raw = name.encode()
+        known = self.meant(raw)
+        if raw.isascii() or known:
+            known += tuple(bound.text for bound in self.ahead.portals(raw) if isinstance(bound, Message))
+        return tuple(t.decode("utf-8", "replace") for t in dict.fromkeys(known))
+
+    def runs_plain(self, message: Message) -> bool:
+        """Whether this Execute runs what was bound by a plain Bind, whatever its portal's name may mean."""
+        bound = self.ahead.portals(message.portal)
+        return bool(bound) and all(isinstance(b, Message) and b.verdict is not None and b.verdict.plain for b in bound)
 
     def portal_barrier(self, message: Message) -> bool:
-        """Whether this Execute runs a portal that may change settings and was bound in an earlier group."""
-        bound = self.dialogue.portal(message.portal)
-        return isinstance(bound, Message) and bound.verdict is not None and bound.verdict.judgement.barrier
+        """Whether this Execute may change settings. A portal that no Bind made (DECLARE, a function) may."""
+        bound = self.ahead.portals(message.portal)
+        return not bound or any(
+            not isinstance(b, Message) or b.verdict is None or b.verdict.judgement.barrier for b in bound
+        )
 
     @property
     def unsupported(self) -> bool:
@@ -320,6 +368,7 @@ class Relay:
                     decided = Decided(message.start - base, judgement.decision, judgement.rule)
                     journal.put(number, FrameKind.DECISION, encode(decided))
             self._tell(message)
+        self.ahead.reset()
         upstream = data
         if refusals:
             upstream = self._substituted(messages, data, base, refusals)
@@ -350,9 +399,10 @@ class Relay:
             self.dialogue.client("C", message, name=message.name, portal=message.portal)
         elif kind == 0x45:
             operation = self.dialogue.client("E", message, name=message.portal)
-            bound = self.dialogue.portal(message.portal)
-            if operation is not None and isinstance(bound, Message):
-                self._note_names(operation, bound)
+            if operation is not None:
+                for bound in self.dialogue.portals(message.portal):
+                    if isinstance(bound, Message):
+                        self._note_names(operation, bound)
         else:
             operation = self.dialogue.client(chr(kind), message)
             if kind == 0x51 and operation is not None:
@@ -584,11 +634,19 @@ class Relay:
             self.changed.clear()
             await self.changed.wait()
 
+    async def settled(self) -> None:
+        """Wait until the target has answered all that it was sent; in an open group it must be asked to."""
+        if self.group_upstream:
+            self.after_release(wire.FLUSH)
+        await self.until(lambda: self.dialogue.is_idle or self.skipping)
+
     @property
     def skipping(self) -> bool:
-        """The target skips to the next Sync."""
+        """The target skips to a Sync that was not sent yet: until then it answers nothing."""
         owed = self.dialogue.owed
-        return bool(owed) and owed[0].outcome is Outcome.FAILED and owed[0].kind not in "QSF"
+        if not owed or owed[0].outcome is not Outcome.FAILED or owed[0].kind in "QSF":
+            return False
+        return not any(operation.kind == "S" for operation in owed)
 
     def fatal(self, sqlstate: str, message: str, reason: str = "gateway") -> None:
         if not self.client.lost:

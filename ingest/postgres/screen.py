@@ -3,14 +3,15 @@
 The cache's key is the statement's exact bytes, within one policy version and one
 session's facts. Where the judge calls a tree literal-blind, texts that differ in
 whole numbers alone share a verdict: `_blind` replaces them, and only in texts
-without quoted identifiers, so that every name is still part of the key.
+without quoted identifiers, so that every name is still part of the key. A number
+in a string is replaced, too: a literal-blind tree is blind to strings as well.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.judging import Judgement, SessionFacts, TransactionStep
 from schemas.records import Decision
@@ -102,19 +103,31 @@ def made(judgement: Judgement) -> Verdict:
 def _blind(text: bytes) -> bytes:
     """The text with whole numbers replaced; a key only for what was judged literal-blind.
 
-    It begins with a byte no statement has, so it never meets an exact text.
+    They are replaced by a byte that no statement has (a text ends at it), and not by `?`,
+    which is an operator. The key begins with it, too, so it never meets an exact text.
     """
-    if b'"' in text or len(text) > LONGEST_CACHED:
+    if b'"' in text or b"&'" in text or len(text) > LONGEST_CACHED:  # in U&'!0041' digits are not numbers
         return b"\0" + text
-    return b"\0" + _NUMBER.sub(b"?", text)
+    return b"\0" + _NUMBER.sub(b"\0", text)
 
 
 _SEVERITY = {Decision.ALLOW: 0, Decision.HOLD: 1, Decision.DENY: 2}
 
 
-def worst(verdicts: list[Verdict]) -> Verdict:
-    """Of all that a name may mean, the one to act on: barrier and worst decision together."""
-    chosen = max(verdicts, key=lambda v: _SEVERITY[v.judgement.decision])
-    if chosen.plain and any(not v.plain for v in verdicts):
-        chosen = next(v for v in verdicts if not v.plain)
-    return chosen
+def worst(verdicts: list[Verdict]) -> tuple[int, Verdict]:
+    """Of all that a name may mean: which one's decision stands, and the verdict to act on, which has the worst of
+    each. It removes no name, for it is not known that it does."""
+    at = max(range(len(verdicts)), key=lambda n: _SEVERITY[verdicts[n].judgement.decision])
+    all_of = [v.judgement for v in verdicts]
+    used = any(v.uses for v in verdicts)
+    joined = replace(
+        all_of[at],
+        barrier=any(j.barrier for j in all_of),
+        read_only=all(j.read_only for j in all_of),
+        settings_only=all(j.settings_only for j in all_of),
+        transaction=TransactionStep.USES if used else TransactionStep.HARMLESS,
+        prepares=tuple(dict.fromkeys(p for j in all_of for p in j.prepares)),
+        executes=tuple(dict.fromkeys(e for j in all_of for e in j.executes)),
+        deallocates=(),
+    )
+    return at, made(joined)

@@ -8,10 +8,10 @@ import socket
 from typing import Any
 
 import uvicorn
-from mask.masker import masker_for
 
 from approvals.votes import Directory
 from bus.local import LocalBus
+from mask.masker import masker_for
 from policy.signals import table as signal_table
 from seal import keyfiles
 from seal.content import ContentKeys

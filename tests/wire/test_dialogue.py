@@ -1,7 +1,9 @@
 """The dialogue against a real PostgreSQL: it knows what each answer belongs to, and what a name means."""
 
+import random
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from wire.postgres import messages as m
 from wire.postgres import startup
-from wire.postgres.dialogue import Dialogue, Operation, Outcome
+from wire.postgres.dialogue import Ahead, Dialogue, Operation, Outcome
 from wire.postgres.reader import Reader, RemoteFault
 
 
@@ -316,3 +318,71 @@ def test_a_client_that_never_reads_is_bounded() -> None:
     with pytest.raises(RemoteFault, match="without an answer"):
         for _ in range(70_000):
             dialogue.client("S")
+
+
+_LONG = b"n" * 63
+
+
+def _steps(chance: random.Random) -> list[tuple[str, bytes, int]]:
+    """One buffer. Two names that are one, mostly, so that a Parse often fails and a Bind often finds something."""
+    made: list[tuple[str, bytes, int]] = []
+    for _ in range(chance.randint(3, 10)):
+        kind = chance.choice(["P", "P", "P", "B", "B", "S", "S", "S", "C", "prepare", "deallocate", "nonsense", "bad"])
+        name = chance.choice([_LONG + b"x", _LONG + b"y", b""]) if kind in "PBC" else _LONG
+        made.append((kind, name, chance.choice(b"abcdef")))
+    return made
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_a_bind_runs_is_among_what_was_foreseen(talk: Talk, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(50):
+        _foresee(talk, [_steps(chance) for _ in range(chance.randint(1, 3))])
+
+
+def _foresee(talk: Talk, buffers: list[list[tuple[str, bytes, int]]]) -> None:
+    """Each buffer is looked through before any of it is sent, and the next one before the last is answered."""
+    dialogue = talk.dialogue
+    for buffer in buffers:
+        ahead, sent = Ahead(dialogue), list[tuple[str, bytes, bytes, Any]]()
+        for kind, name, letter in buffer:
+            text = b"select '%c'" % letter
+            if kind == "P":
+                ahead.parse(name, text)
+                sent.append(("P", name, m.parse(text, name), ()))
+            elif kind == "B":
+                sent += [("B", name, m.bind(name), ()), ("E", b"", m.execute(), ahead.statement(name))]
+            elif kind == "C":
+                sent.append(("C", name, m.close("S", name), ()))
+            elif kind == "bad":
+                sent.append(("P", b"", m.parse(b"nonsense"), ()))
+                ahead.parse(b"", b"nonsense")
+            elif kind == "S":
+                ahead.group_ends()
+                sent.append(("S", b"", m.SYNC, ()))
+            else:
+                sql = kind.encode() if kind == "nonsense" else kind.encode() + b" " + name
+                if kind == "prepare":
+                    sql += b" as " + text
+                    ahead.prepare(name, text)
+                ahead.group_ends()
+                sent.append(("Q", name if kind != "nonsense" else b"", m.query(sql), (kind, text)))
+        for kind, name, raw, tag in sent:
+            op = dialogue.client(
+                kind, tag, name=name if kind in "PBC" else b"", text=m.parse_parse(raw[5:]).text if kind == "P" else b""
+            )
+            if kind == "Q" and op is not None and tag[0] == "prepare":
+                dialogue.note_sql_prepare(op, name, tag[1])
+            elif kind == "Q" and op is not None and tag[0] == "deallocate":
+                dialogue.note_sql_deallocate(op, name)
+            talk.socket.sendall(raw)
+    talk.send(m.SYNC)
+    while not dialogue.is_idle:
+        kind, payload = talk._next()
+        op = dialogue.server(kind, payload)
+        if kind == "D" and op is not None and op.kind == "E":
+            [value] = m.parse_data_row(payload)
+            assert b"select '%s'" % (value or b"") in op.tag
+    talk.send(m.query(b"deallocate all"))
+    dialogue.note_sql_deallocate(dialogue.owed[-1], b"")
+    talk.until_idle()

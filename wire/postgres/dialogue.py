@@ -74,6 +74,7 @@ _ASYNC = frozenset("NSA")
 _CLIENT = frozenset("QPBDECSFHXdcf")
 _DURING_COPY = frozenset("dcfHSX")
 _INNER = frozenset("DtGHWdcV")
+_NONE = object()
 
 
 class Dialogue:
@@ -146,24 +147,39 @@ class Dialogue:
 
     # --- names ----------------------------------------------------------------------
 
-    def statement(self, name: bytes) -> tuple[bytes, ...]:
-        """Every text that a Bind (or EXECUTE) of `name`, sent now, may run; () if none is known (rule 6)."""
+    def statement(self, name: bytes, *, behind_sync: bool = False) -> tuple[bytes, ...]:
+        """Every text that a Bind (or EXECUTE) of `name`, sent now, may run; () if none is known (rule 6).
+
+        `behind_sync`: it is sent behind a Sync that this machine was not told yet, so no Parse is certain.
+        """
         name = name[:LONGEST_NAME]
-        found = list(self._statements.get(name, ()))
+        known = self._statements.get(name, ())
+        if not self._owed:
+            return known
+        group = -1 if behind_sync else self._group
+        found = list(known)
         for op in self._owed:
             if op.kind == "P" and op.name == name:
-                found = [op.text] if op.group == self._group else [*found, op.text]
+                found = [op.text] if op.group == group else [*found, op.text]
             if op.prepares:
                 found += [text for prepared, text in op.prepares if prepared == name]
         return tuple(dict.fromkeys(found))
 
     def portal(self, name: bytes) -> Any:
         """The tag of the Bind that an Execute of `name`, sent now, runs; None if no Bind made it."""
+        found = self.portals(name)
+        return found[-1] if found else None
+
+    def portals(self, name: bytes, *, behind_sync: bool = False) -> tuple[Any, ...]:
+        """The tags of all Binds whose portal an Execute of `name`, sent now, may run; the likeliest last."""
         name = name[:LONGEST_NAME]
-        for op in reversed(self._owed):
+        known = self._portals.get(name, _NONE)
+        found = [] if known is _NONE else [known]
+        group = -1 if behind_sync else self._group
+        for op in self._owed:
             if op.kind == "B" and op.portal == name:
-                return op.tag
-        return self._portals.get(name)
+                found = [op.tag] if op.group == group else [*found, op.tag]
+        return tuple(found)
 
     # --- what the target sends ------------------------------------------------------
 
@@ -313,3 +329,65 @@ class Dialogue:
                 self._statements.clear()
         for name, text in op.prepares:
             self._statements[name] = tuple(dict.fromkeys((*self._statements.get(name, ()), text)))
+
+
+class Ahead:
+    """What names will mean behind messages that were read but not sent: the dialogue is told only what is sent.
+
+    The judge asks about a whole read buffer before its first byte goes on, so it
+    reads names here, and tells this of each message as it passes it. The rules
+    are the dialogue's: within a group the last Parse is certain, behind it each
+    is a candidate; a Close or DEALLOCATE may fail and so removes nothing; a PREPARE only adds.
+    """
+
+    __slots__ = ("_dialogue", "_here", "_maybe", "_portals_here", "_portals_maybe", "_synced")
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        self._dialogue = dialogue
+        self.reset()
+
+    def reset(self) -> None:
+        """The dialogue was told of all."""
+        self._here: dict[bytes, tuple[bytes, ...]] = {}
+        self._maybe: dict[bytes, tuple[bytes, ...]] = {}
+        self._portals_here: dict[bytes, tuple[Any, ...]] = {}
+        self._portals_maybe: dict[bytes, tuple[Any, ...]] = {}
+        self._synced = False
+
+    def parse(self, name: bytes, text: bytes) -> None:
+        name = name[:LONGEST_NAME]
+        self._here[name] = (*self._here.get(name, ()), text)
+
+    def bind(self, portal: bytes, tag: Any) -> None:
+        portal = portal[:LONGEST_NAME]
+        self._portals_here[portal] = (*self._portals_here.get(portal, ()), tag)
+
+    def prepare(self, name: bytes, text: bytes) -> None:
+        """PREPARE name AS text may run behind here, or not: whatever comes between, this is a candidate."""
+        name = name[:LONGEST_NAME]
+        self._maybe[name] = (*self._maybe.get(name, ()), text)
+
+    def group_ends(self) -> None:
+        """Behind a Sync or Query: what is certain now, is a candidate then."""
+        self._synced = True
+        for name, texts in self._here.items():
+            self._maybe[name] = (*self._maybe.get(name, ()), *texts)
+        for name, tags in self._portals_here.items():
+            self._portals_maybe[name] = (*self._portals_maybe.get(name, ()), *tags)
+        self._here, self._portals_here = {}, {}
+
+    def statement(self, name: bytes) -> tuple[bytes, ...]:
+        """Every text that a Bind (or EXECUTE) of `name` may run behind all that was told here."""
+        name = name[:LONGEST_NAME]
+        here = self._here.get(name)
+        certain = here[-1:] if here else self._dialogue.statement(name, behind_sync=self._synced)
+        maybe = self._maybe.get(name)
+        return tuple(dict.fromkeys((*certain, *maybe))) if maybe else certain
+
+    def portals(self, name: bytes) -> tuple[Any, ...]:
+        """The tags of all Binds whose portal an Execute of `name` may run; () if none of them is known."""
+        name = name[:LONGEST_NAME]
+        here = self._portals_here.get(name)
+        if here:
+            return here[-1:]
+        return (*self._dialogue.portals(name, behind_sync=self._synced), *self._portals_maybe.get(name, ()))
