@@ -1,4 +1,4 @@
-"""`bundle` and `verify`: what an auditor is given, and how they check it. `mask`: what would be kept of a text."""
+"""`bundle` and `verify`: what an auditor is given, and how they check it."""
 
 from __future__ import annotations
 

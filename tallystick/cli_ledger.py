@@ -1,5 +1,4 @@
-"""`tallystick ledger …`: the log itself. `register` puts what is asked of records (`sessions`, `replay`, `verify`,
-`bundle`, …) on the program too: one call hooks in everything that reads what is recorded."""
+"""`tallystick ledger …`: the log itself, as a whole."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tallystick import cli_events, cli_evidence, cli_replay
+from tallystick import cli_events, cli_evidence, cli_mask
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say, working
 
 Shard = Annotated[str, typer.Option(help="Which log of the deployment; embedded there is one.")]
@@ -16,9 +15,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
 def register(app: typer.Typer, ledger_app: typer.Typer) -> None:
-    cli_events.register(app)
-    cli_replay.register(app)
-    cli_evidence.register(app)
+    cli_mask.register(app)
     ledger_app.command("export", epilog="Example: tallystick ledger export public-log")(export)
     ledger_app.command("verify", epilog="Example: tallystick ledger verify --config tallystick.toml")(verify)
     ledger_app.command("proof", epilog="Example: tallystick ledger proof 42 > 42.tlog-proof")(proof)
