@@ -106,10 +106,10 @@ _GROUP = (
 _WIDE = rb"(?:[I-Za-f][AQgw]" + _ANY + _ANY + rb"A[C-H]" + _ANY + rb"A){2}"  # UTF-16
 _GZIP64, _ZSTD64, _ZLIB64 = rb"H4sI", rb"KLUv[/_][Q-Za-f]", rb"e[AFJN]"
 _PACKED64 = (
-    rb"(?:" + _GZIP64 + rb"|" + _ZSTD64 + rb")" + _ANY + rb"{10}|(?:^|[^A-Za-z0-9+/_-])" + _ZLIB64 + _ANY + rb"{14}"
+    rb"(?:" + _GZIP64 + rb"|" + _ZSTD64 + rb")" + _ANY + rb"{10}|(?:^|[^A-Za-z0-9+/_-])" + _ZLIB64 + _ANY + rb"{12}"
 )
 _HEX_TEXT = rb"(?:(?:[2-7][0-9A-Fa-f]|0[9aAdD])){8}"
-_PACKED16 = rb"(?i)1f8b08[0-9a-f]{20}|28b52ffd[0-9a-f]{12}|(?:^|[^0-9a-f])78(?:01|5e|9c|da)[0-9a-f]{16}"
+_PACKED16 = rb"(?i)1f8b08[0-9a-f]{20}|28b52ffd[0-9a-f]{8}|(?:^|[^0-9a-f])78(?:01|5e|9c|da)[0-9a-f]{12}"
 FILTERS = (rb"(?:" + _GROUP + rb"){3}", _WIDE, _PACKED64, _HEX_TEXT, _PACKED16)
 
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]{14,}+")
@@ -121,6 +121,7 @@ _MAGIC = rb"|".join((_GZIP64, _ZSTD64, rb"\A" + _ZLIB64))
 _INTERESTING64 = re.compile(b"|".join((FILTERS[0], _WIDE, _MAGIC)))
 _MAGIC64 = re.compile(_MAGIC)
 _MAGIC16 = re.compile(rb"(?i)1f8b08|28b52ffd|\A78(?:01|5e|9c|da)")
+_PADDING = re.compile(rb"={0,2}")
 _PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]{%d,}+" % _SHORTEST)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -140,8 +141,8 @@ def blobs(view: View, budget: Budget) -> Opened:
         if _INTERESTING64.search(match[0]):
             found += _in_base64(match[0].translate(_STANDARD), match.start(), budget, opened)
     for start, end, text in sorted(found, key=lambda piece: (piece[0] - piece[1], piece[0])):  # longest first
-        while end < len(data) and data[end] == 0x3D and data[end - 1] != 0x3D and end - start >= 8:
-            end += 1
+        if data[end - 1] != 0x3D:
+            end += _PADDING.match(data, end).end() - end  # type: ignore[union-attr]  # it matches nothing too
         if not any(taken[start:end]):
             taken[start:end] = b"\1" * (end - start)
             opened.pieces.append((start, end, text))

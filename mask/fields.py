@@ -32,7 +32,7 @@ def _words(text: str) -> list[str]:
 
 
 _WORDS: dict[Kind, str] = {
-    Kind.SSN: "ssn ssns social_security social_security_number social_security_no ss_number itin tin tax_id "
+    Kind.SSN: "ssn ssns social_security social_security_number social_security_no ss_number itin tax_id "
     "taxpayer_id tax_payer_id",
     Kind.CARD: "card_number card_no card_num cardnumber credit_card creditcard debit_card cc cc_number cc_no cc_num "
     "ccn pan primary_account_number",
@@ -40,7 +40,7 @@ _WORDS: dict[Kind, str] = {
     Kind.IBAN: "iban bank_account bank_account_number account_iban",
     Kind.BIRTH_DATE: "birth_date birthdate birthday date_of_birth dob birth_day",
     Kind.PASSWORD: "password passwd passwords passwort pwd pass passphrase pass_phrase passcode",
-    Kind.SECRET: "secret secrets token tokens_secret api_key apikey api_secret access_key access_key_secret auth_key "
+    Kind.SECRET: "secret secrets token api_key apikey api_secret access_key access_key_secret auth_key "
     "encryption_key signing_key secret_key master_key session_key client_secret secret_id otp totp_secret mfa_secret "
     "credential credentials authorization proxy_authorization cookie set_cookie connection_string private_token "
     "license_key webhook_url dsn",

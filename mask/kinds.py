@@ -32,12 +32,8 @@ class Kind(StrEnum):
     PASSWORD = "password"  # noqa: S105
     SECRET = "secret"  # noqa: S105
     CARD_CODE = "card_code"
-    FIELD = "field"  # by a rule of the user's
-    ENCODED = "encoded"  # something that, decoded, held a value, or could not be decoded
-    TEXT = "text"  # a string literal of SQL that is not plainly harmless
-    NUMBER = "number"  # a long number literal of SQL
-    COMMENT = "comment"  # a comment of SQL
-    CUT = "cut"  # the end of a text that was cut
+    FIELD = "field"  # by the name of its field
+    ENCODED = "encoded"  # decoded, it held several values, or it could not be decoded
 
 
 class Finding(NamedTuple):
@@ -51,10 +47,6 @@ class Finding(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Finding({self.kind}, {self.end - self.start} characters)"
-
-
-class Unreadable(Exception):
-    """This text must be withheld whole. Carries a fixed word, never text."""
 
 
 class DetectorFailed(Exception):

@@ -9,6 +9,7 @@ PostgreSQL would not parse is withheld but for its first keyword: nobody can say
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -30,10 +31,10 @@ _KEYWORDS = """
 _FIRST = re.compile(r"\s*+([A-Za-z]{2,12})\b")
 _JOINED = re.compile(r"(?:\s|\|\||--[^\n]*+\n)++")
 _TAG = re.compile(r"\$[^$]*+\$")
+_QUOTE = re.compile(r"(\\[\\'])|''|'(?:\s|--[^\n]*+\n)++'")  # the last goes on in another line
 _ESCAPED = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _UNICODE = re.compile(r"\\(?:\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4})|(\\))")
 _LETTERS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-_LONG_NUMBER = 6  # digits, where nothing names it
 
 
 def mask_sql(sql: str, search: Search, tokens: Tokens, counts: Counts) -> str:
@@ -69,16 +70,22 @@ class _Statement:
 
     def masked(self) -> str:
         changed = [each for group in self._groups() for each in self._group(group)]
-        around = [(span.start, span.end) for span in self._spans]
+        done = {start for start, _, _ in changed}
+        around = [(s.start, s.end) for s in self._spans if s.kind is not LiteralKind.NUMBER or s.start in done]
         rest = self._search.all(self._sql, names=False, around=around)
         self._counts.add(rest)
-        changed += ((each.start, each.end, self._tokens.of(each.finding)) for each in rest)
+        changed += ((each.start, each.end, self._rest(each)) for each in rest)
         parts: list[str] = []
         at = 0
         for start, end, shown in sorted(changed):
             parts += (self._sql[at:start], shown)
             at = end
         return "".join((*parts, self._sql[at:]))
+
+    def _rest(self, place: Replaced) -> str:
+        """In a name the token alone; numbers (`4111-1111-1111-1111`) become a string."""
+        token = self._tokens.of(place.finding)
+        return _quoted(token) if self._sql[place.start].isdigit() else token
 
     def _groups(self) -> Iterator[list[Span]]:
         """Strings that the statement joins, together; all else one by one."""
@@ -112,13 +119,13 @@ class _Statement:
 
     def _literal(self, span: Span, written: str) -> str:
         if span.kind is LiteralKind.COMMENT:
-            return self._text(written, written)
+            return self._comment(written)
         text = content(written) if span.kind is LiteralKind.STRING else written
         ruling = self._search.fields.judge(self._names.constants.get(span.start, ""))
         if ruling is not None and text:
             return self._by_rule(written, text, ruling.action, ruling.kind)
-        if span.kind is LiteralKind.NUMBER and len(text) < _LONG_NUMBER:
-            return written
+        if span.kind is LiteralKind.NUMBER:
+            return written  # searched with what stands around it
         if written.startswith("$") and self._depth < DEPTH:
             return self._body(written, text)
         return self._text(written, text)
@@ -138,20 +145,35 @@ class _Statement:
             return written
         self._counts.add(places)
         shown = replaced(text, places, self._tokens)
-        if written.startswith(("--", "/*")):
-            return shown
         return f"{_tag(written)}{shown}{_tag(written)}" if written.startswith("$") else _quoted(shown)
+
+    def _comment(self, written: str) -> str:
+        opening, text, closing = (written[:2], written[2:], "")
+        if opening == "/*":
+            text, closing = written[2:-2], "*/"
+        places = self._search.all(text)
+        self._counts.add(places)
+        return opening + replaced(text, places, self._tokens) + closing
 
     def _body(self, written: str, text: str) -> str:
         """A body is most often plpgsql, which scans as SQL does; its constants are masked one by one, and
-        by its names as far as SQL can read it."""
+        by its names as far as SQL can read it. Text is text, though it scan: what is found in it may not be
+        cut up by what SQL would take for numbers and comments."""
         try:
             spans = literals(text)
-            names = _names_of(text)
         except Unparsable:
+            return self._text(written, text)
+        names = _names_of(text)
+        found = self._search.all(text, names=False)
+        if not all(_in_one(each, spans) for each in found):
             return self._text(written, text)
         inner = _Statement(text, spans, names, self._search, self._tokens, self._counts, self._depth + 1)
         return f"{_tag(written)}{inner.masked()}{_tag(written)}"
+
+
+def _in_one(place: Replaced, spans: list[Span]) -> bool:
+    nth = bisect_right(spans, place.start, key=lambda span: span.start) - 1
+    return nth >= 0 and place.end <= spans[nth].end
 
 
 def _names_of(text: str) -> Named:
@@ -177,7 +199,7 @@ def content(written: str) -> str:
         tag = len(_tag(written))
         return written[tag:-tag]
     quote = written.find("'")
-    text = written[quote + 1 : -1].replace("''", "'")
+    text = _QUOTE.sub(lambda match: match[1] or ("'" if match[0] == "''" else ""), written[quote + 1 : -1])
     if first == "e":
         return _ESCAPED.sub(_unescape, text)
     if first == "u":

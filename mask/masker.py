@@ -10,13 +10,13 @@ value. An exception of this room never carries traffic.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mask import literals
 from mask.fields import Fields, Ruling
 from mask.kinds import Detector, Finding, Kind
 from mask.replace import Counts, Replaced, replaced
-from mask.search import SHORTEST, VALUES, Search
+from mask.search import SHORTEST, SHORTEST_WORD, VALUES, Search
 from mask.tokens import Tokens
 from schemas.ids import SessionId
 from schemas.judging import FieldAction, FieldRule
@@ -25,13 +25,18 @@ from schemas.records import Found
 __all__ = ["Masked", "Masker", "Tokens", "masker_for"]
 
 
-@dataclass(frozen=True, slots=True)
-class Masked:
+class Masked(NamedTuple):
     """`text` is None for a NULL. `found` by type, in order of the type; `withheld`: values not shown at all."""
 
     text: str | None
     found: tuple[Found, ...] = ()
     withheld: int = 0
+
+
+def _harmless(text: str) -> bool:
+    """Too short for anything: most cells are."""
+    length = len(text)
+    return length < SHORTEST or (length < SHORTEST_WORD and text.isalnum() and text.isascii())
 
 
 _NULL = Masked(None)
@@ -60,13 +65,13 @@ class Masker:
 
     def text(self, text: str, name: str = "") -> Masked:
         """Any text, under the name of its field if it has one."""
-        if not name and len(text) < SHORTEST:
+        if not name and _harmless(text):
             return Masked(text)
         try:
             ruling = self._fields.judge(name)
             if ruling is not None:
                 return self._ruled(text, ruling)
-            if text.isascii() and self._search.clean(text.encode("ascii")):
+            if _harmless(text) or (text.isascii() and self._search.clean(text.encode("ascii"))):
                 return Masked(text)
             return self._replaced(text, self._search.all(text))
         except Exception:  # noqa: BLE001  fails closed: whatever failed, the text is not passed

@@ -25,11 +25,10 @@ _BARE = re.compile(rb"[^\s,;&\"'`<>()\[\]{}|\\\x82]++")
 _LINE = re.compile(rb"[^\r\n\"'\\\x82]++")
 _BRACKETS = re.compile(rb"[\[\]{}\x82]")
 _LINES = ("authorization", "cookie")
-_NOTHING = frozenset(
-    (b"null", b"true", b"false", b"none", b"nil", b"undefined", b"default", b"yes", b"no", b"string", b"str", b"text")
-)
+_NOTHING = frozenset((b"null", b"true", b"false", b"none", b"nil", b"undefined"))
 _PLACEHOLDER = re.compile(rb"(?:\$[0-9]++|\$?\{\{?[\w. ]*+\}?\}|%s|%\([\w]*+\)s|tok:[a-z_]++:[a-z2-7]{20}"
                           rb"|withheld:[0-9]++(?::[a-z2-7]++)?)\Z")  # fmt: skip
+_TOKEN = re.compile(rb"tok:[a-z_]++:[a-z2-7]{20}(?![a-z2-7])")
 _NAME_LENGTH = 64
 
 
@@ -61,7 +60,7 @@ def _values(view: View, located: object, judge: Callable[[str], Ruling | None]) 
             continue
         name = _name(data, max(done, start - _NAME_LENGTH), start, end)
         ruling = judge(name)
-        if ruling is None:
+        if ruling is None or _TOKEN.match(data, max(0, end - len(name) - 5)):
             continue
         at = end - 1 if data[end - 1] in b"'\"" else _SPACE.match(data, end).end()  # type: ignore[union-attr]
         line = name.lower().endswith(_LINES)

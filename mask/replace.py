@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -39,9 +40,13 @@ class Counts:
         return tuple(Found(kind.value, count) for kind, count in sorted(self.kinds.items()))
 
 
+_VAGUE = frozenset((Kind.SECRET, Kind.FIELD, Kind.PASSWORD))
+
+
 def merged(findings: list[Finding], text: str) -> list[Replaced]:
     """One replacement for findings that overlap: from the first character of any to the last of any, named
     after the longest. Where several values are in one place (a base64 of many), the place is the value."""
+    findings = _without_false_addresses(findings)
     findings.sort(key=lambda each: (each.start, -each.end))
     done: list[Replaced] = []
     cluster: list[Finding] = []
@@ -57,17 +62,33 @@ def merged(findings: list[Finding], text: str) -> list[Replaced]:
     return done
 
 
+def _without_false_addresses(findings: list[Finding]) -> list[Finding]:
+    """`bob:hunter2@db.example.com` holds a password and no address."""
+    passwords = sorted(each.start for each in findings if each.kind is Kind.PASSWORD)
+    if not passwords:
+        return findings
+    return [
+        each
+        for each in findings
+        if each.kind is not Kind.EMAIL or bisect_left(passwords, each.start) == bisect_left(passwords, each.end)
+    ]
+
+
 def _joined(cluster: list[Finding], end: int, text: str) -> Replaced:
     start = cluster[0].start
     length = max(each.end - each.start for each in cluster)
     longest = [each for each in cluster if each.end - each.start == length]
     values = {(each.kind, canonical(each.kind, each.value)): each for each in longest}
-    first = next((each for each in longest if each.withhold), longest[0])
-    kinds = tuple(dict.fromkeys(each.kind for each in values.values()))
-    if first.withhold or length < end - start or len(kinds) == 1 < len(values):
-        first = first._replace(value=text[start:end])
+    if len({each.value for each in longest}) == 1:  # one value by several names: the one that says most
+        said = [each for each in longest if each.kind not in _VAGUE] or longest
+        values = {(said[0].kind, ""): said[0]}
+    first = next((each for each in values.values() if each.withhold), None)
+    if first is not None or length < end - start:
+        first = (first or longest[0])._replace(value=text[start:end])
     elif len(values) > 1:
         first = Finding(start, end, Kind.ENCODED, text[start:end])
+    else:
+        first = next(iter(values.values()))
     return Replaced(start, end, first, tuple(kind for kind, _ in values))
 
 

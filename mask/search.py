@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import re2
 
@@ -25,6 +26,7 @@ DEPTH = 3
 MOST_TEXT = 4 << 20  # characters; more is withheld
 MOST_FINDINGS = 200_000
 SHORTEST = 5  # characters of the shortest thing that is found without a name: `a@b.c`
+SHORTEST_WORD = 12  # and of the shortest that is nothing but letters and digits: a card number
 MEMORY = 64 << 20  # bytes that one set may use for its states
 
 VALUES: tuple[Detector, ...] = (card.DETECTOR, *personal.DETECTORS, *secrets.DETECTORS)
@@ -33,6 +35,10 @@ KEPT = frozenset((Kind.CARD, Kind.SSN, Kind.EMAIL, Kind.IBAN))
 
 _PROBE = b"\x82\x82PROBE\x82\x82"
 """In no view: barriers stand for characters that are masked."""
+
+
+Place: TypeAlias = tuple[int, int]
+"""From the first character to behind the last."""
 
 
 class TooMuch(Exception):
@@ -54,35 +60,42 @@ class Search:
         """Nothing is in these bytes of a view, and nothing is encoded in them."""
         return self._filters.Match(data) is None and not encodings.has_escapes(data)
 
-    def all(self, text: str, *, names: bool = True, around: Sequence[tuple[int, int]] = ()) -> list[Replaced]:
-        """In order and apart. Nothing is found in or across the places `around` which it is to look.
-        Raises DetectorFailed, TooMuch."""
+    def all(
+        self,
+        text: str,
+        *,
+        names: bool = True,
+        around: Sequence[Place] = (),
+        kept: Sequence[Place] = (),
+    ) -> list[Replaced]:
+        """In order and apart. Nothing is found in or across the places `around` which it is to look, and
+        secrets alone in those `kept`. Raises DetectorFailed, TooMuch."""
         if len(text) > MOST_TEXT:
             raise TooMuch
-        run = _Run(self, text, names, around)
+        run = _Run(self, text, names, around, kept)
         run.through()
         return merged(run.findings, text) if run.findings else []
 
     def secrets(self, text: str) -> list[Replaced]:
         """What must be replaced even where the user's rule keeps the value."""
-        return [each for each in self.all(text) if not KEPT.issuperset(each.kinds)]
+        return self.all(text, kept=[(0, len(text))])
 
     def chosen(self, names: bool) -> tuple[re2.Set, list[Detector | None]]:
         return self._with_names if names else self._without
 
-    def kept(self, here: View) -> Iterable[tuple[int, int]]:
+    def kept(self, here: View) -> Iterable[Place]:
         return named.kept(here, self.fields, self._located) if self.fields.keeps else ()
 
 
 class _Run:
     """One text under search."""
 
-    def __init__(self, search: Search, text: str, names: bool, around: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, search: Search, text: str, names: bool, around: Sequence[Place], kept: Iterable[Place]) -> None:
         first = view(text)
         self._search, self._names = search, names
         self._views = [first.blanked(around) if around else first]
         self._budget = Budget()
-        self._kept: list[tuple[int, int]] = []
+        self._kept: list[Place] = [*kept]
         self.findings: list[Finding] = []
 
     def through(self) -> None:
@@ -126,7 +139,7 @@ class _Run:
         if len(self.findings) > MOST_FINDINGS:
             raise TooMuch
 
-    def _place(self, span: tuple[int, int]) -> tuple[int, int]:
+    def _place(self, span: Place) -> Place:
         """The same place in the text."""
         for each in reversed(self._views):
             span = each.below(*span)
@@ -166,7 +179,7 @@ def found(detector: Detector, here: View) -> list[Finding]:
     return findings
 
 
-def _without_kept(findings: Iterable[Finding], kept: list[tuple[int, int]]) -> list[Finding]:
+def _without_kept(findings: Iterable[Finding], kept: list[Place]) -> list[Finding]:
     starts = [start for start, _ in kept]
     left = []
     for each in findings:

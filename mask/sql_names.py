@@ -28,34 +28,34 @@ def named(tree: Tree) -> Named:
     places: dict[int, str] = {}  # bytes of UTF-8
     behind: dict[int, str] = {}  # of options: the constant is the first behind this place
     for statement in tree.statements:
-        for name, node in _pairs({statement.kind: statement.body}):
-            _spread(name, node, places, result.parameters)
-        behind.update(_options({statement.kind: statement.body}))
+        for kind, body in walk({statement.kind: statement.body}):
+            if kind == "DefElem" and "location" in body and "String" in body.get("arg", {}):
+                behind[body["location"]] = body.get("defname", "")
+            for name, node in _pairs(kind, body):
+                _spread(name, node, places, result.parameters)
     result.constants = _in_characters(places, tree.text)
     if behind:
         _behind(_in_characters(behind, tree.text), tree.text, result.constants)
     return result
 
 
-def _pairs(root: Node) -> Iterator[tuple[str, Any]]:
-    """Each name, and the tree of what bears it; parents before children."""
-    for kind, body in walk(root):
-        match kind:
-            case "InsertStmt":
-                yield from _inserted(body)
-            case "ResTarget" | "NamedArgExpr" if body.get("name"):
-                yield body["name"], body.get("val") or body.get("arg")
-            case "A_Expr" if "lexpr" in body and "rexpr" in body:
-                yield _column(body["lexpr"]), body["rexpr"]
-                yield _column(body["rexpr"]), body["lexpr"]
-            case "VariableSetStmt":
-                yield body.get("name", ""), body.get("args")
-            case "FuncCall":
-                args = body.get("args", [])
-                for name, value in pairwise(args):
-                    yield constant(name) or "", value
-            case _:
-                pass
+def _pairs(kind: str, body: Node) -> Iterator[tuple[str, Any]]:
+    """Each name that this node gives, and the tree of what bears it."""
+    match kind:
+        case "InsertStmt":
+            yield from _inserted(body)
+        case "ResTarget" | "NamedArgExpr" if body.get("name"):
+            yield body["name"], body.get("val") or body.get("arg")
+        case "A_Expr" if "lexpr" in body and "rexpr" in body:
+            yield _column(body["lexpr"]), body["rexpr"]
+            yield _column(body["rexpr"]), body["lexpr"]
+        case "VariableSetStmt":
+            yield body.get("name", ""), body.get("args")
+        case "FuncCall":
+            for name, value in pairwise(body.get("args", [])):
+                yield constant(name) or "", value
+        case _:
+            pass
 
 
 def _inserted(body: Node) -> Iterator[tuple[str, Any]]:
@@ -88,12 +88,6 @@ def _spread(name: str, node: Any, places: dict[int, str], parameters: dict[int, 
             places[body["location"]] = name
         elif kind == "ParamRef":
             parameters[body.get("number", 0)] = name
-
-
-def _options(root: Node) -> Iterator[tuple[int, str]]:
-    for kind, body in walk(root):
-        if kind == "DefElem" and "location" in body and "String" in body.get("arg", {}):
-            yield body["location"], body.get("defname", "")
 
 
 def _behind(options: dict[int, str], sql: str, constants: dict[int, str]) -> None:

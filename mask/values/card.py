@@ -19,7 +19,7 @@ SHORTEST, LONGEST = 12, 19
 GAP = 3  # characters between two groups
 _GROUPS = re.compile(rb"[0-9]++")
 _LETTERS = re.compile(rb"[A-Za-z\x80\x82]")
-_DIVIDERS = re.compile(rb"[^-\s./_]")
+_DIVIDERS = re.compile(rb"[^-\s./_+\x00]")
 _PRINTED = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 4, 5), (6, 13), (8, 8)})
 _DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 _SINGLE = bytes.maketrans(b"0123456789", bytes(range(10)))
@@ -88,7 +88,7 @@ def _in_chain(data: bytes, chain: list[tuple[int, int]]) -> Iterator[Finding]:
         if data[start] not in b"234568":
             continue
         digits, shape, divided, at = b"", [], False, start
-        for begin, end in chain[first:]:
+        for begin, end in chain[first : first + LONGEST + 1]:
             divided = divided or _DIVIDERS.search(data, at, begin) is not None
             digits += data[begin:end]
             if len(digits) > LONGEST:

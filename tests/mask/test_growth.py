@@ -1,0 +1,86 @@
+"""Hostile text costs what its length says: four times the text, about four times the time.
+
+Measured as a ratio in one run, so that a slow or busy machine says the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.mask.conftest import PEM, session
+
+MASKER = session()
+SHORT, LONG = 50_000, 200_000
+LINEAR = 4.0
+ALLOWED = 9.0  # quadratic is 16
+
+UNITS = [
+    "4", "4111", "4 1 1 1 ", "4-1-1-", "4111,1111,", "536-90-4399 ",
+    "ssn 5369", "ssn123456789", "a@", "@a.b", "e@e.co ",
+    "GB82", "iban GB82 WEST 1234", "eyJa", "eyJa.", "eyJhbGciOiJ.eyJ", "aws/A1b/A1b/", "AKIA", "bearer ", "-", "://",
+    "://a:", "a:b@", "-----BEGIN ", PEM[:31], "password:", "password:'", '"password":"', "password:[", "password:{",
+    "cc'", "token ", "accesstoken", "secret_", "\\", "\\u", "\\n", "\\\\u0034", "%", "%25", "%41", "&#", "&#52;",
+    "H4sI",
+    "KLUv/S", "eJxx ", "A", "TVqQ", "MTEx", "NDEx", "34", "1f8b08", "28b52ffd", "A" * 76 + "\n", "\0", "\ud800", "４",
+    "4\u200b", "\x82", "tok:", "e\u0301", "ﷺ", "{", "[", "'", '"',
+]  # fmt: skip
+
+
+def _random64(size: int) -> str:
+    return base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
+
+
+def _random_digits(size: int) -> str:
+    chance = random.Random(size)
+    return "".join(chance.choices("0123456789 -", k=size))
+
+
+MADE: dict[str, Callable[[int], str]] = {
+    **{unit[:20]: (lambda size, unit=unit: (unit * (size // len(unit) + 1))[:size]) for unit in UNITS},
+    "random base64": _random64,
+    "random digits": _random_digits,
+}
+
+
+def cost(text: str, mask: Callable[[str], object]) -> float:
+    start = time.process_time()
+    mask(text)
+    return time.process_time() - start
+
+
+def ratio(make: Callable[[int], str], mask: Callable[[str], object]) -> float:
+    best = ALLOWED * 2
+    for _ in range(4):  # what else runs can only slow a run down
+        short = max(min(cost(make(SHORT), mask) for _ in range(2)), 0.002)
+        best = min(best, cost(make(LONG), mask) / short)
+        if best < LINEAR * 1.5:
+            break
+    return best
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_text_is_masked_in_linear_time(made: str) -> None:
+    assert ratio(MADE[made], lambda text: MASKER.text(text)) < ALLOWED
+
+
+COMMANDS: dict[str, Callable[[int], str]] = {
+    "strings": lambda size: "SELECT " + ", ".join(["'a'"] * (size // 5)),
+    "addresses": lambda size: "SELECT " + ", ".join(["'e@e.co'"] * (size // 10)),
+    "joined strings": lambda size: "SELECT " + "||".join(["'1111'"] * min(size // 8, 300)) + " --" + "x" * size,
+    "comments": lambda size: "SELECT 1 " + "/*4111*/ " * (size // 9),
+    "body": lambda size: "DO $$ BEGIN " + "x := '4111' || 4111; " * (size // 22) + "END $$",
+    "body of addresses": lambda size: "DO $$ " + "'e@e.co' e@e.co " * (size // 16) + "$$",
+    "rows": lambda size: "INSERT INTO t (ssn, é) VALUES " + ", ".join(["('5', 5)"] * (size // 10)),
+    "options": lambda size: "CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS ("
+    + ", ".join(f"a{n} 'b'" for n in range(size // 12)) + ")",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("made", COMMANDS)
+def test_a_command_is_masked_in_linear_time(made: str) -> None:
+    assert ratio(COMMANDS[made], lambda text: MASKER.sql(text)) < ALLOWED
