@@ -67,7 +67,7 @@ def _traffic(deployment: Deployment) -> None:
         db.execute(f'listen "{AWS}"'.encode())
     _held(deployment, f"alter role postgres password '{PASSWORD}'")
     _held(deployment, f"delete from people where note = '{CARD}' or true")
-    _held(deployment, f"do $$ begin perform '{SSN}'; end $$")
+    _held(deployment, f"do $$ begin delete from people where ssn = '{SSN}' or true; end $$")
 
 
 def _held(deployment: Deployment, sql: str) -> None:
@@ -95,7 +95,7 @@ def _wrong_password(deployment: Deployment) -> None:
 
 @pytest.mark.timeout(240)
 def test_planted_values_are_in_no_file(deploy: Make) -> None:
-    deployment = deploy()
+    deployment = deploy(more_gateway="hold = {wire_seconds = 1.5, lookup_seconds = 1.0}")
     up = deployment.up
     up.start()
     _traffic(deployment)
