@@ -122,7 +122,7 @@ _INTERESTING64 = re.compile(b"|".join((FILTERS[0], _WIDE, _MAGIC)))
 _MAGIC64 = re.compile(_MAGIC)
 _MAGIC16 = re.compile(rb"(?i)1f8b08|28b52ffd|\A78(?:01|5e|9c|da)")
 _PADDING = re.compile(rb"={0,2}")
-_PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]{%d,}+" % _SHORTEST)
+_PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]{%d,}+|(?:[\t\n\r\x20-\x7e]\0){%d,}+" % (_SHORTEST, _SHORTEST))
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _BLANKS = b" \t\r\n"
@@ -183,7 +183,7 @@ def _in_base64(run: bytes, at: int, budget: Budget, opened: Opened) -> Iterator[
         raw = _base64(run[shift:]) if shift else raw
         for match in _PRINTABLE.finditer(raw):
             first, last = match.start() * 4 // 3, -(-match.end() * 4 // 3)
-            yield at + shift + first, min(at + shift + last, end), match[0].decode("ascii")
+            yield at + shift + first, min(at + shift + last, end), _plain(match[0])
 
 
 def _in_hex(run: bytes, at: int, budget: Budget, opened: Opened) -> Iterator[Piece]:
@@ -206,7 +206,7 @@ def _in_hex(run: bytes, at: int, budget: Budget, opened: Opened) -> Iterator[Pie
             yield at, end, text
             return
         for match in _PRINTABLE.finditer(raw):
-            yield at + shift + 2 * match.start(), at + shift + 2 * match.end(), match[0].decode("ascii")
+            yield at + shift + 2 * match.start(), at + shift + 2 * match.end(), _plain(match[0])
 
 
 def _base64(run: bytes) -> bytes:
@@ -215,14 +215,17 @@ def _base64(run: bytes) -> bytes:
     return binascii.a2b_base64(whole + b"=" * (-len(whole) % 4))
 
 
+def _plain(raw: bytes) -> str:
+    """ASCII, or UTF-16 of it in either order."""
+    return raw.replace(b"\0", b"").decode("ascii")
+
+
 def _printable(raw: bytes) -> str | None:
     """The text that these bytes are, if they are nothing but text."""
     if len(raw) < _SHORTEST:
         return None
-    if raw.count(0) * 3 > len(raw):  # UTF-16 of plain characters
-        raw = raw.replace(b"\0", b"")
     try:
-        text = raw.decode()
+        text = _plain(raw) if raw.count(0) * 3 > len(raw) else raw.decode()
     except UnicodeDecodeError:
         return None
     return None if _CONTROL.search(text) else text

@@ -75,6 +75,8 @@ def _without_false_addresses(findings: list[Finding]) -> list[Finding]:
 
 
 def _joined(cluster: list[Finding], end: int, text: str) -> Replaced:
+    if len(cluster) == 1 and not cluster[0].withhold:
+        return Replaced(cluster[0].start, end, cluster[0], (cluster[0].kind,))
     start = cluster[0].start
     length = max(each.end - each.start for each in cluster)
     longest = [each for each in cluster if each.end - each.start == length]

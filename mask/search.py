@@ -3,7 +3,7 @@
 Text that no filter matches costs one scan of one `re2.Set`. A view is searched; its escapes are undone and it
 is searched again; its blobs are opened, and so on to `DEPTH`. A blob still closed below that is withheld.
 The set cannot fail open: re2 gives up a set only where 20 states do not fit in its memory, and that is
-known when it is built (`_set`).
+known when it is built (`Filters`).
 """
 
 from __future__ import annotations
@@ -45,6 +45,25 @@ class TooMuch(Exception):
     """More than this room takes on. Carries nothing."""
 
 
+class Filters:
+    """The filters of some detectors, and of what may be encoded, as one set."""
+
+    def __init__(self, detectors: Sequence[Detector]) -> None:
+        self.detectors = tuple(detectors)
+        self.whose: list[int] = []
+        """By number in the set, the number of the detector; one more than those there are for an encoding."""
+        chosen = options()
+        chosen.max_mem = MEMORY
+        self.set = re2.Set.SearchSet(chosen)
+        for nth, patterns in enumerate((*(each.filters for each in detectors), (*encodings.FILTERS, _PROBE))):
+            for pattern in patterns:
+                self.set.Add(pattern)
+                self.whose.append(nth)
+        self.set.Compile()
+        if self.set.Match(_PROBE) is None:
+            raise MemoryError("the filters of the mask do not fit in memory")
+
+
 class Search:
     """What one policy looks for. Built once and shared: building costs milliseconds."""
 
@@ -52,9 +71,9 @@ class Search:
         self.fields = fields
         by_name = named.detector(fields)
         self._located = compiled(by_name.filters[0])
-        self._with_names = _set((*values, by_name))
-        self._without = _set(values)
-        self._filters = self._with_names[0]
+        self._with_names = Filters((*values, by_name))
+        self._without = Filters(values)
+        self._filters = self._with_names.set
 
     def clean(self, data: bytes) -> bool:
         """Nothing is in these bytes of a view, and nothing is encoded in them."""
@@ -80,7 +99,7 @@ class Search:
         """What must be replaced even where the user's rule keeps the value."""
         return self.all(text, kept=[(0, len(text))])
 
-    def chosen(self, names: bool) -> tuple[re2.Set, list[Detector | None]]:
+    def chosen(self, names: bool) -> Filters:
         return self._with_names if names else self._without
 
     def kept(self, here: View) -> Iterable[Place]:
@@ -120,17 +139,19 @@ class _Run:
         if here is not None:
             self._views.append(here)
         here = self._views[-1]
-        filters, whose = self._search.chosen(self._names)
-        hits = filters.Match(here.data)
+        filters = self._search.chosen(self._names)
+        hits = filters.set.Match(here.data)
         if hits is None:
             return False
-        detectors = {whose[hit] for hit in hits}
-        for detector in detectors:
-            if detector is not None:
-                self._add(found(detector, here))
+        blobs = False
+        for nth in sorted({filters.whose[hit] for hit in hits}):  # in order: the same text, the same answer
+            if nth < len(filters.detectors):
+                self._add(found(filters.detectors[nth], here))
+            else:
+                blobs = True
         if self._names:
             self._kept += (self._place(span) for span in self._search.kept(here))
-        return None in detectors
+        return blobs
 
     def _add(self, findings: Iterable[Finding]) -> None:
         for each in findings:
@@ -144,27 +165,6 @@ class _Run:
         for each in reversed(self._views):
             span = each.below(*span)
         return span
-
-
-def _set(detectors: Iterable[Detector]) -> tuple[re2.Set, list[Detector | None]]:
-    """One set of all filters, and whose each is; None for what may be encoded."""
-    chosen = options()
-    chosen.max_mem = MEMORY
-    made = re2.Set.SearchSet(chosen)
-    whose: list[Detector | None] = []
-    for detector in detectors:
-        for each in detector.filters:
-            made.Add(each)
-            whose.append(detector)
-    for each in encodings.FILTERS:
-        made.Add(each)
-        whose.append(None)
-    made.Add(_PROBE)
-    whose.append(None)
-    made.Compile()
-    if made.Match(_PROBE) is None:
-        raise MemoryError("the filters of the mask do not fit in memory")
-    return made, whose
 
 
 def found(detector: Detector, here: View) -> list[Finding]:

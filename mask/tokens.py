@@ -7,12 +7,13 @@ are 100 bits. Both forms are plain ASCII that may stand in SQL, JSON and URLs as
 
 from __future__ import annotations
 
-import base64
-
 from mask.kinds import Finding, Kind
 from seal.digest import hkdf, keyed
 
 _TOKEN, _DIGEST = 20, 12  # characters of base32
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, section 6
+_PAIRS = [one + two for one in _BASE32 for two in _BASE32]
+_SHIFTS = range(110, -1, -10)  # of 120 bits, ten at a time
 _DIGITS = frozenset((Kind.CARD, Kind.SSN))
 _ANY_CASE = frozenset((Kind.EMAIL, Kind.IBAN))
 
@@ -38,11 +39,12 @@ class Tokens:
 
     def _digest(self, purpose: bytes, text: str, length: int) -> str:
         mac = keyed(self._key, purpose, text.encode("utf-8", "surrogatepass"))
-        return base64.b32encode(mac[:15]).decode().lower()[:length]
+        bits = int.from_bytes(mac[:15], "big")
+        return "".join([_PAIRS[bits >> at & 1023] for at in _SHIFTS])[:length]
 
 
 def canonical(kind: Kind, value: str) -> str:
     """One spelling for one value: `4111-1111-...` and `41111111...` get one token."""
-    if kind in _DIGITS:
+    if kind in _DIGITS and not (value.isascii() and value.isdigit()):
         return "".join(c for c in value if "0" <= c <= "9") or value
     return value.casefold() if kind in _ANY_CASE else value

@@ -40,6 +40,7 @@ CARRIERS: dict[str, Callable[[str], str]] = {
     "in base64url without padding": lambda t: base64.urlsafe_b64encode(f"??>>{t}".encode()).decode().rstrip("="),
     "in base64 run together": lambda t: "id/" + base64.b64encode(f"12 {t}".encode()).decode(),
     "in base64 of UTF-16": lambda t: base64.b64encode(t.encode("utf-16-le")).decode(),
+    "in base64 of UTF-16 with others": lambda t: base64.b64encode(f"é {t} é".encode("utf-16-be")).decode(),
     "in base64 in lines": lambda t: base64.encodebytes(
         b"a line of mail before it, long enough. " + t.encode()
     ).decode(),
@@ -102,6 +103,7 @@ NAMED = [
     ('{"user": {"socialSecurityNumber": "536904399"}}', "536904399", "ssn"),
     ('{"password": "hunter2", "a": "stays"}', "hunter2", "password"),
     ('{"password": "hun\\"ter2"}', "ter2", "password"),
+    ('{"password": "hunter2\\\\", "a": "x"}', "hunter2", "password"),
     ('{"body": "{\\"password\\": \\"hunter2\\"}"}', "hunter2", "password"),
     ('{"dbPassword": ["hunter2", "other"]}', "hunter2", "password"),
     ('{"password": "hunter2', "hunter2", "password"),
@@ -129,6 +131,18 @@ def test_a_value_that_text_gives_a_name(text: str, secret: str, kind: str) -> No
     assert masked.text is not None
     assert secret not in masked.text
     assert kind in [found.type for found in masked.found]
+
+
+def test_the_value_ends_where_its_quote_is_closed() -> None:
+    """A backslash that ends a value closes nothing and opens nothing, at any depth of quoting."""
+    text = json.dumps({"password": "hunter2\\", "a": "stays"})
+    for depth in range(4):
+        masked = str(MASKER.text(text).text)
+        assert "hunter2" not in masked
+        for _ in range(depth):
+            masked = json.loads(masked)["body"]
+        assert json.loads(masked)["a"] == "stays"
+        text = json.dumps({"body": text})
 
 
 def test_what_was_json_stays_json() -> None:
