@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/tallystick demo
 
 test: setup
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-long: setup
 	$(BIN)/python -m pytest -q

@@ -289,6 +289,7 @@ class Desk:
         # It shares its chunk, or one before it, with the CLIENT frame, which is put behind it at `fsync`.
         relay.journal.put(relay.number, FrameKind.RELEASED, encode(released))
         self.released += 1
+        message.hold = held.hold
         return None
 
     def objection(self, grant: Grant, held: HeldCommand, what: bytes, subject: str) -> tuple[str, tuple[str, ...]]:

@@ -25,6 +25,7 @@ from ingest.postgres.target import Ready
 from ingest.settings import Capture, Durability
 from schemas.codec import encode
 from schemas.frames import FrameKind
+from schemas.ids import HoldId
 from schemas.judging import SessionFacts
 from schemas.records import Decided, Decision, Elided, SessionContext, Statement
 from wire.postgres import messages as wire
@@ -70,7 +71,7 @@ class Journal(Protocol):
 class Message:
     """One client message of a group that is being judged."""
 
-    __slots__ = ("end", "kind", "name", "portal", "start", "text", "verdict")
+    __slots__ = ("end", "hold", "kind", "name", "portal", "start", "text", "verdict")
 
     def __init__(self, kind: int, start: int, end: int) -> None:
         self.kind = kind
@@ -80,6 +81,7 @@ class Message:
         self.portal = b""
         self.text = b""
         self.verdict: Verdict | None = None
+        self.hold: HoldId | None = None  # the hold that released it
 
     def __repr__(self) -> str:
         return f"Message({chr(self.kind)}, {self.end - self.start} bytes)"
@@ -365,7 +367,7 @@ class Relay:
                     strict = True
                 if verdict.judgement.decision is not Decision.ALLOW:
                     judgement = verdict.judgement
-                    decided = Decided(message.start - base, judgement.decision, judgement.rule)
+                    decided = Decided(message.start - base, judgement.decision, judgement.rule, message.hold)
                     journal.put(number, FrameKind.DECISION, encode(decided))
             self._tell(message)
         self.ahead.reset()

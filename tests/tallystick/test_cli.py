@@ -69,7 +69,15 @@ def test_check_says_what_to_fix(tmp_path: Path) -> None:
     assert "no reviewers" in done.stdout
 
 
-def test_the_demo_holds_what_it_must_and_loses_no_row() -> None:
-    done = tallystick("demo")
+def test_the_demo_plays_to_its_end(tmp_path: Path) -> None:
+    """It checks itself: one DELETE in the target's log, verify's codes, and no planted value in a file."""
+    out = tmp_path / "out"
+    done = tallystick("demo", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "had 200 rows before the theft and has 200 now; 6 commands were held" in done.stdout
+    assert "ERROR 42501" in done.stdout
+    assert "DELETE 200" in done.stdout
+    assert "found in 0" in done.stdout
+    assert {p.name for p in out.iterdir()} >= {"evidence.zip", "log.vkey", "tallystick.toml"}
+    again = tallystick("demo", "--out", str(tmp_path))
+    assert again.returncode == 1, "a folder that is not of a demo is not emptied"
+    assert out.exists()

@@ -1,0 +1,103 @@
+"""The journal's disk is full, for real: a small file system. Nothing reaches the target unrecorded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from evidence.verify import verify
+from schemas.records import Gap, Undecoded
+from tallystick import config
+from tests.scenarios.conftest import Make
+
+MARKER = r"mark-([0-9]+)-end"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """12 MiB that can be filled to the last byte."""
+    place = tmp_path / "small"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", place], capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("no right to mount a file system here; tests/ingest/test_recorder_faults.py has the same by faults")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.mark.timeout(240)
+def test_a_full_journal_refuses_and_goes_on_when_there_is_space(deploy: Make, small_disk: Path) -> None:
+    deployment = deploy()
+    journal = deployment.place / "data" / "journal"
+    journal.parent.mkdir()
+    journal.symlink_to(small_disk)
+    deployment.up.start()
+    number = 0
+
+    def insert(db: psycopg.Connection[object]) -> None:
+        nonlocal number
+        number += 1
+        db.execute(f"insert into work values ('mark-{number}-end')".encode())
+
+    with psycopg.connect(deployment.url, autocommit=True) as db:
+        db.execute("create table work (mark text)")
+        insert(db)
+        before = number
+        _fill(small_disk / "filler")
+        refused = _until_refused(db, insert)
+        assert refused.sqlstate in ("53100", "58030"), refused.sqlstate
+        assert "tallystick" in str(refused)
+        log = deployment.postgres.log_size()
+        for _ in range(5):
+            with pytest.raises(psycopg.Error):
+                insert(db)
+        assert "mark-" not in deployment.postgres.log_since(log), "refused, and yet it reached the target"
+        refused_marks = range(number - 4, number + 1)
+        (small_disk / "filler").unlink()
+        end = time.monotonic() + 20
+        while True:
+            try:
+                insert(db)
+                break
+            except psycopg.Error:
+                assert time.monotonic() < end, "space is back, and traffic does not go on"
+        assert number > before
+    deployment.up.stop()
+    executed = deployment.executed(MARKER)
+    assert len(executed) == len(set(executed))
+    assert not {str(n) for n in refused_marks} & set(executed)
+    recorded = [m for _, text in deployment.commands() for m in executed if f"mark-{m}-end" in text]
+    assert sorted(recorded) == sorted(executed)
+    bodies = [entry.body for entry in deployment.entries()]
+    # A chunk number sealed with two contents would not open, or would break the chain.
+    assert not [b for b in bodies if isinstance(b, Gap | Undecoded)]
+    assert verify(config.load(deployment.made.config).store_dir, deployment.vkey()).code == 0
+
+
+def _fill(path: Path) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        for size in (65536, 1024, 1):
+            try:
+                while True:
+                    os.write(handle, b"x" * size)
+            except OSError:
+                continue
+    finally:
+        os.close(handle)
+
+
+def _until_refused(db: psycopg.Connection[object], insert) -> psycopg.Error:  # type: ignore[no-untyped-def]
+    """The page under the journal's end may still have room for a few."""
+    for _ in range(2000):
+        try:
+            insert(db)
+        except psycopg.Error as e:
+            return e
+    raise AssertionError("the disk is full, and commands go through")
