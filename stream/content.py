@@ -6,11 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
+from mask.literals import parameter_names
 from schemas.records import Effect, Found
 from stream.exchange import RawExchange
 from wire.postgres import messages as m
+from wire.postgres.grammar import parse
 from wire.postgres.reader import RemoteFault
 from wire.postgres.values import Unreadable, to_text
 
@@ -82,11 +85,26 @@ class Masking:
 def command(
     masking: Masking, text: bytes, binds: tuple[bytes | None, ...], formats: tuple[int, ...], oids: tuple[int, ...]
 ) -> dict[str, Any]:
+    names = _parameter_names(text) if binds else {}
     params = [
-        masking.value(value, oids[n] if n < len(oids) else 0, formats[n] if n < len(formats) else 0, "")
+        masking.value(
+            value,
+            oids[n] if n < len(oids) else 0,
+            formats[n] if n < len(formats) else 0,
+            names.get(n + 1, ""),
+        )
         for n, value in enumerate(binds)
     ]
     return {"text": masking.sql(text), "params": params}
+
+
+@lru_cache(maxsize=512)
+def _parameter_names(text: bytes) -> dict[int, str]:
+    """What the statement calls `$1`, `$2` …: the columns that they go to or are compared with."""
+    try:
+        return parameter_names(parse(text.decode()))
+    except ValueError:  # no SQL, or not UTF-8: then the value detectors alone look at it
+        return {}
 
 
 def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
@@ -97,7 +115,8 @@ def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
         for n, value in enumerate(values):
             known = described[n] if n < len(described) else None
             name = known.name.decode("utf-8", "replace") if known else ""
-            row.append(masking.value(value, known.type_oid if known else 0, known.format if known else 0, name))
+            form = _result_format(raw, n, known)
+            row.append(masking.value(value, known.type_oid if known else 0, form, name))
         rows.append(row)
     return {
         "columns": columns,
@@ -108,6 +127,16 @@ def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
         "notices": [told(masking, notice) for notice in raw.notices],
         "excerpt": raw.excerpt,
     }
+
+
+def _result_format(raw: RawExchange, n: int, known: m.Column | None) -> int:
+    """Of column `n`. A statement's description says text whatever its Bind asked for: the Bind is believed."""
+    asked = raw.result_formats
+    if len(asked) == 1:
+        return asked[0]
+    if asked:
+        return asked[n] if n < len(asked) else 1  # more columns than formats: not to be read as text
+    return known.format if known else 0
 
 
 def tag(masking: Masking, raw: RawExchange) -> str:

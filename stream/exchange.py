@@ -22,6 +22,7 @@ class RawExchange:
     started_us: int
     binds: tuple[bytes | None, ...] = ()
     bind_formats: tuple[int, ...] = ()
+    result_formats: tuple[int, ...] = ()  # as in Bind: none, one for all, or one a column
     param_oids: tuple[int, ...] = ()
     statement: bytes = b""
     decision: Decision = Decision.ALLOW

@@ -106,7 +106,7 @@ def _raw(r: RawExchange, *, whole: bool) -> dict[str, Any]:
     return {
         "head": [r.number, r.kind.value, _b(r.text), r.started_us],
         "binds": [None if v is None else _b(v) for v in r.binds],
-        "formats": [list(r.bind_formats), list(r.param_oids)],
+        "formats": [list(r.bind_formats), list(r.param_oids), list(r.result_formats)],
         "statement": _b(r.statement),
         "judged": [r.decision.value, r.rule, r.hold, r.refused],
         "columns": [_column(c) for c in r.columns],
@@ -133,6 +133,7 @@ def _raw_back(p: dict[str, Any]) -> RawExchange:
         binds=_values(p["binds"]),
         bind_formats=tuple(p["formats"][0]),
         param_oids=tuple(p["formats"][1]),
+        result_formats=tuple(p["formats"][2]),
         statement=_u(p["statement"]),
         decision=Decision(decision),
         rule=rule,

@@ -323,6 +323,7 @@ class Transcript:
             micros,
             binds=bound.values,
             bind_formats=bound.formats,
+            result_formats=bound.result_formats,
             param_oids=statement.param_oids if statement else (),
             statement=bound.statement,
             columns=session.described.get(bound.statement, ()),
@@ -343,6 +344,7 @@ class Transcript:
         again = RawExchange(0, CommandKind.RESUME, origin.text if origin else b"", micros)
         if origin is not None:
             again.columns, again.decision, again.rule = origin.columns, origin.decision, origin.rule
+            again.result_formats = origin.result_formats
         return self._begin(session, "E", again, portal=portal)
 
     # --- the target's side ----------------------------------------------------------------

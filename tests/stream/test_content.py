@@ -1,0 +1,66 @@
+"""Raw exchanges become masked content: parameters by the column they go to, rows in the format that was asked for."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from mask.masker import masker_for
+from schemas.ids import SessionId
+from schemas.records import CommandKind
+from stream import content
+from stream.exchange import RawExchange
+from wire.postgres.messages import Column
+
+INT8, TEXT = 20, 25
+CARD = 4012888888881881
+
+
+@pytest.fixture
+def masking() -> content.Masking:
+    return content.Masking(masker_for(b"t" * 32)(SessionId("r.0.00000000/0/1")))
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        (b"insert into people (id, ssn) values ($1, $2)", b"536904399"),
+        (b"update people set ssn = $2 where id = $1", b"536904399"),
+        (b"select * from people where id = $1 and password = $2", b"blue"),
+    ],
+)
+def test_a_parameter_is_masked_by_the_name_of_its_column(masking: content.Masking, sql: bytes, value: bytes) -> None:
+    shown = content.command(masking, sql, (b"7", value), (0, 0), (0, 0))
+    assert shown["params"][0] == "7"
+    assert value.decode() not in shown["params"][1]
+
+
+def test_parameters_of_what_is_no_sql_are_still_searched(masking: content.Masking) -> None:
+    shown = content.command(masking, b"\xff no sql", (str(CARD).encode(), b"7"), (), ())
+    assert shown["params"][0].startswith("tok:card:")
+    assert shown["params"][1] == "7"
+
+
+def _answer(masking: content.Masking, formats: tuple[int, ...], values: tuple[bytes, ...]) -> list[str]:
+    columns = (Column(b"a", 0, 0, INT8, 0), Column(b"b", 0, 0, TEXT, 0))  # a statement's description: text
+    raw = RawExchange(1, CommandKind.EXTENDED, b"select a, b from t", 0, result_formats=formats, columns=columns)
+    raw.rows.append((columns, values))
+    row: list[str] = content.answer(masking, raw)["rows"][0]
+    return row
+
+
+@pytest.mark.parametrize("formats", [(1,), (1, 0), (1, 1)])
+def test_rows_are_read_in_the_format_that_the_bind_asked_for(
+    masking: content.Masking, formats: tuple[int, ...]
+) -> None:
+    """A card in a binary int8 is eight bytes that no detector would know."""
+    row = _answer(masking, formats, (struct.pack(">q", CARD), b"plain"))
+    assert row[0].startswith("tok:card:")
+    assert row[1] == "plain"
+
+
+def test_text_rows(masking: content.Masking) -> None:
+    row = _answer(masking, (), (str(CARD).encode(), b"plain"))
+    assert row[0].startswith("tok:card:")
+    assert row[1] == "plain"
