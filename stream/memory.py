@@ -41,7 +41,7 @@ def load(raw: bytes) -> Transcript:
             raise MemoryUnreadable("the pipeline's state is of another release")
         transcript = Transcript(RecorderId(plain["recorder"]), plain["boot"])
         transcript.sessions = {int(n): _session_back(s) for n, s in plain["sessions"].items()}
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, IndexError, TypeError, ValueError) as e:
         raise MemoryUnreadable("the pipeline's state cannot be read") from e
     return transcript
 
@@ -133,7 +133,7 @@ def _raw_back(p: dict[str, Any]) -> RawExchange:
         binds=_values(p["binds"]),
         bind_formats=tuple(p["formats"][0]),
         param_oids=tuple(p["formats"][1]),
-        result_formats=tuple(p["formats"][2]),
+        result_formats=tuple(p["formats"][2]) if len(p["formats"]) > 2 else (),  # states before 0.1.0 had none
         statement=_u(p["statement"]),
         decision=Decision(decision),
         rule=rule,

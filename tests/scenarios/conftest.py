@@ -89,7 +89,7 @@ Make = Callable[..., Deployment]
 def deploy(tmp_path: Path) -> Iterator[Make]:
     """Makes a deployment; `up` is not started. Ended by process group."""
     made: list[Deployment] = []
-    with demo_postgres.running(connections=200) as postgres:
+    with demo_postgres.running(connections=700) as postgres:
 
         def make(more: str = "batch_seconds = 0.2", more_gateway: str = "", policy: str = "") -> Deployment:
             place = tmp_path / f"deployment-{len(made)}"
