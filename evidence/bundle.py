@@ -20,7 +20,6 @@ from ledger.note import VerifierKey
 from ledger.store import Store
 from ledger.tree import CompactRange
 from schemas.judging import Reviewer
-from schemas.records import KeyEnrolled
 from seal.sign import Domain, Signer
 
 Opener = Callable[[Indexed], bytes | None]
@@ -32,11 +31,11 @@ Open index.html. To check everything, offline, with the log's verifier key from 
 
     tallystick verify THIS.zip --key LOG.vkey
 
-batches/ and checkpoints/  the log itself for the period: Avro files, C2SP signed notes
+batches/ and checkpoints/  the whole log, from its first entry: Avro files, C2SP signed notes
 population.csv, exchanges.csv, exceptions.csv, gaps.csv, approvals/   all recomputed by the verifier from batches/
 samples/                   masked text of exchanges drawn by the seed in query.json
 proofs/*.tlog-proof        C2SP proofs that an entry is in the log; any tlog tool checks them
-keys/                      verifier key, enrolments signed by the root key, reviewers' public keys
+keys/                      verifier key; the log's enrolments, and the root key that signed them; reviewers' public keys
 manifest.json              digest of every part, signed by the log's key
 """
 
@@ -49,7 +48,7 @@ class CannotBuild(RuntimeError):
 class Keys:
     """What stands in keys/."""
 
-    enrolments: tuple[KeyEnrolled, ...]
+    root: bytes  # public; signs enrolments
     reviewers: tuple[Reviewer, ...]
 
 
@@ -74,7 +73,7 @@ def build(
     parts["index.html"] = page(log, query, key, root)
     parts["README.txt"] = README.encode()
     parts["keys/log.vkey"] = f"{key}\n".encode()
-    parts["keys/enrolments.json"] = as_json([_plain(e) for e in keys.enrolments])
+    parts["keys/root.json"] = as_json({"public_key": keys.root})
     parts["keys/reviewers.json"] = as_json([_reviewer(r) for r in keys.reviewers])
     parts["manifest.json"] = manifest(parts, key, signer)
     return archive.pack(parts)
@@ -120,17 +119,6 @@ def _numbered(store: Store, prefix: str) -> dict[int, bytes]:
         if number.isdecimal():
             found[int(number)] = store.get(name)
     return found
-
-
-def _plain(e: KeyEnrolled) -> dict[str, object]:
-    return {
-        "name": e.name,
-        "role": e.role,
-        "public_key": e.public_key,
-        "from_us": e.from_us,
-        "until_us": e.until_us,
-        "signature": e.signature,
-    }
 
 
 def _reviewer(r: Reviewer) -> dict[str, object]:

@@ -17,7 +17,8 @@ from evidence.tables import Query, as_json, chosen, derive, draw
 from ledger.note import VerifierKey
 from schemas.ids import ApprovalId
 from schemas.judging import Reviewer
-from schemas.records import ApprovalRequest, Grant, Released
+from schemas.records import ApprovalRequest, Grant, KeyEnrolled, Released
+from seal.keyfiles import Enrolled
 from seal.sign import BadSignature, Domain
 from seal.sign import check as check_signature
 
@@ -110,6 +111,7 @@ def _agreement(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> None:
             log.found(Code.EXTRA, f"{name!a} does not follow from the entries")
     for name, e in samples.items():
         _sample(log, parts.get(name, b""), name, e)
+    _enrolments(log, parts, key)
     _votes(log, parts)
 
 
@@ -121,6 +123,32 @@ def _sample(log: Log, raw: bytes, name: str, e: Indexed) -> None:
         same = False
     if not same:
         log.found(Code.ALTERED, f"{name} is not the entry that was drawn")
+
+
+def _enrolments(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> None:
+    """Every enrolment in the log is signed by the one root key, and the log's own key is enrolled."""
+    root = root_key(parts)
+    if root is None:
+        log.found(Code.CANNOT, "keys/root.json cannot be read: enrolments were not checked")
+        return
+    own = False
+    for e in log.entries:
+        body = e.entry.body
+        if not isinstance(body, KeyEnrolled):
+            continue
+        if not Enrolled(root, [body]).all:
+            log.found(Code.ALTERED, f"entry {e.index}: the enrolment of {body.name!a} is not signed by keys/root.json")
+        own = own or (body.role == "ledger" and body.public_key == key.public)
+    if not own:
+        log.found(Code.CANNOT, "the log's own key is not enrolled in the log: nothing ties it to the root key")
+
+
+def root_key(parts: Mapping[str, bytes]) -> bytes | None:
+    try:
+        root = bytes.fromhex(json.loads(parts["keys/root.json"])["public_key"])
+    except _DAMAGE:
+        return None
+    return root if len(root) == 32 else None
 
 
 def _votes(log: Log, parts: Mapping[str, bytes]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from evidence.outcome import Code, Finding
 from ledger.batch import BadBatch, Batch, read
+from ledger.check import entry_range
 from ledger.entry import NotALeaf, read_leaf
 from ledger.note import BadNote, VerifierKey, open_stored
 from ledger.tree import EMPTY_RANGE, CompactRange
@@ -51,17 +52,39 @@ def check(batches: Mapping[int, bytes], notes: Mapping[int, bytes], shard: str, 
     log = Log()
     last = max([*batches, *notes], default=-1)
     before: tuple[bytes, int] | None = None  # digest and size of the batch before, where it was sound
+    start = 0 if first == 0 else None  # entries before this batch, as signed
     for seq in range(first, last + 1):
         raw, note = batches.get(seq), notes.get(seq)
-        for there, what in ((raw, "batch"), (note, "checkpoint")):
-            if there is None:
-                log.found(Code.MISSING, f"{what} {seq} is missing")
-        before = _one(log, seq, raw, note, shard, key, before) if raw is not None and note is not None else None
+        end = _signed_size(note, key)
+        if raw is None:
+            log.found(Code.MISSING, f"batch {seq} is missing, and with it {entry_range(start, end)}")
+        if note is None:
+            log.found(Code.MISSING, f"checkpoint {seq} is missing: nothing here signs {entry_range(start, end)}")
+        if raw is not None and note is not None:
+            before = _one(log, seq, raw, note, shard, key, before, entry_range(start, end))
+        else:
+            before = None
+        log.size = log.size if end is None else end
+        start = end
     return log
 
 
+def _signed_size(note: bytes | None, key: VerifierKey) -> int | None:
+    try:
+        return None if note is None else open_stored(note, key)[0].size
+    except BadNote:
+        return None
+
+
 def _one(
-    log: Log, seq: int, raw: bytes, note: bytes, shard: str, key: VerifierKey, before: tuple[bytes, int] | None
+    log: Log,
+    seq: int,
+    raw: bytes,
+    note: bytes,
+    shard: str,
+    key: VerifierKey,
+    before: tuple[bytes, int] | None,
+    here: str,
 ) -> tuple[bytes, int] | None:
     try:
         checkpoint, digest = open_stored(note, key)
@@ -72,14 +95,14 @@ def _one(
     try:
         batch, hashes = read(raw)
     except BadBatch as e:
-        where = f"entry {e.index} in batch {seq}" if e.index is not None else f"batch {seq}"
+        where = f"entry {e.index} in batch {seq}" if e.index is not None else f"batch {seq} ({here})"
         log.found(Code.ALTERED, f"{where}: {e}")
         return None
     meta = batch.meta
     if meta.before.extend(hashes).root() != checkpoint.root or meta.size != checkpoint.size:
         log.found(Code.ALTERED, f"batch {seq}: entries {meta.first} to {meta.size - 1} are not those that were signed")
     elif own != digest:
-        log.found(Code.ALTERED, f"batch {seq}: the file was changed outside its entries")
+        log.found(Code.ALTERED, f"batch {seq} ({here}): the file was changed outside its leaves")
     elif (meta.shard, meta.seq) != (shard, seq):
         log.found(Code.ALTERED, f"batch {seq}: it is batch {meta.seq} of shard {meta.shard}, put under another name")
     elif before is not None and (meta.previous, meta.first) != before:
@@ -94,7 +117,7 @@ def _keep(log: Log, batch: Batch, hashes: list[bytes], note: bytes) -> None:
     if not log.hashes:
         log.base = batch.meta.before
     log.hashes += hashes
-    log.note, log.size = note, batch.meta.size
+    log.note = note
     for n, item in enumerate(batch.items):
         index = batch.meta.first + n
         try:

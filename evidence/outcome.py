@@ -1,4 +1,4 @@
-"""What a verifier says: one code, the findings behind it, and facts, what a pass does not prove first."""
+"""What a verifier says: one code, the findings behind it, and what a pass does not prove."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     findings: tuple[Finding, ...]
-    facts: tuple[str, ...]
+    facts: tuple[str, ...]  # what a pass does not prove
+    about: str = ""  # what was looked at, in a few words
 
     @property
     def code(self) -> Code:

@@ -30,6 +30,7 @@ from schemas.records import (
     Grant,
     Hold,
     HoldGone,
+    KeyEnrolled,
     Refusal,
     Released,
     Result,
@@ -82,6 +83,7 @@ def derive(log: Log, query: Query) -> dict[str, bytes]:
         ),
         "exchanges.csv": _entries_csv(entries, Exchange),
         "gaps.csv": _entries_csv(entries, Gap),
+        "keys/enrolments.json": as_json([described(e) for e in log.entries if isinstance(e.entry.body, KeyEnrolled)]),
         "exceptions.csv": _exceptions(entries),
     }
     for request, about in requests.items():
@@ -154,8 +156,13 @@ def cell(value: Any) -> str:
         value = json.dumps(json.loads(value), separators=(",", ":"))
     elif isinstance(value, StrEnum):
         value = value.value
-    text = "" if value is None else str(value)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not isinstance(value, int) else text
+    text = "" if value is None else seen(str(value))
+    return "'" + text if text[:1] in ("=", "+", "-", "@") and not isinstance(value, int) else text
+
+
+def seen(text: str) -> str:
+    """Control, format and bidirectional characters as escapes: traffic chose the text, and it fools no reader."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _cells(row: Any) -> list[Any]:

@@ -6,42 +6,59 @@ bytes give a finding, never a crash. What a pass does not prove is the first fac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
 from pathlib import Path
 
-from evidence import archive, tiles
-from evidence.bundle_check import check_bundle
-from evidence.logcheck import Log, check
+from evidence import archive
+from evidence.bundle_check import check_bundle, root_key
+from evidence.logcheck import Log
 from evidence.outcome import Code, Finding, Outcome
-from evidence.report import LIMITS
+from evidence.report import LIMITS, WORD
+from ledger.check import Kind, Report, check_directory, check_log
 from ledger.note import VerifierKey
+from ledger.store import FileStore, StoreBroken
 from schemas.records import Gap
+
+CODES = {
+    Kind.ALTERED: Code.ALTERED,
+    Kind.MISSING: Code.MISSING,
+    Kind.EXTRA: Code.EXTRA,
+    Kind.GAP: Code.GAP,
+    Kind.CANNOT: Code.CANNOT,
+}
 
 
 def verify(path: Path, key: VerifierKey) -> Outcome:
     """Never raises for what lies at `path`."""
+    shard = key.name.rpartition("/")[2]
     try:
         if path.is_file():
             return _bundle(path, key)
         if (path / "checkpoint").is_file():
-            log = tiles.check(_files(path), key)
-        elif (path / key.name.rpartition("/")[2] / "batch").is_dir():
-            log = _store(path, key)
-        else:
-            return _cannot("no bundle, exported log or store of this key's log lies there: see the path and the key")
-    except OSError as e:
-        return _cannot(f"cannot be read: {e.strerror}")
-    return outcome(log)
+            return _of_report(check_directory(path, key))
+        if (path / shard).is_dir():
+            return _of_report(check_log(FileStore(path), shard, key))
+    except (OSError, StoreBroken) as e:
+        return _cannot(f"cannot be read: {getattr(e, 'strerror', None) or e}")
+    return _cannot("no bundle, exported log or store of this key's log lies there: see the path and the key")
 
 
-def outcome(log: Log) -> Outcome:
-    gaps = [e for e in log.entries if isinstance(e.entry.body, Gap)]
+def _of_report(report: Report) -> Outcome:
+    """What the ledger's own check says of a log that lies there whole."""
+    found = tuple(Finding(CODES[f.kind], f"{f.where}: {f.what}") for f in report.findings)
+    return Outcome(found, LIMITS[:1], f"{report.size} entries under the newest checkpoint")
+
+
+def outcome(log: Log, root: bytes | None) -> Outcome:
+    """`root` is the key that the bundle says signed its enrolments."""
     found = list(log.findings)
-    for e in gaps:
-        assert isinstance(e.entry.body, Gap)  # noqa: S101  # for the type checker: filtered above
-        found.append(Finding(Code.GAP, f"entry {e.index}: a gap in {e.entry.body.missing_source} is on record"))
-    facts = (*LIMITS[:1], f"{log.size} entries under the newest checkpoint, {len(log.entries)} of them read here")
-    return Outcome(tuple(found), facts)
+    for e in log.entries:
+        if isinstance(e.entry.body, Gap):
+            found.append(Finding(Code.GAP, f"entry {e.index}: a gap in {e.entry.body.missing_source} is on record"))
+    facts: tuple[str, ...] = LIMITS[:1]
+    if root is not None:
+        facts += (f"{WORD} The root key is {base64.b64encode(root).decode()}.",)
+    return Outcome(tuple(found), facts, f"{log.size} entries under the newest checkpoint")
 
 
 def _cannot(why: str) -> Outcome:
@@ -61,49 +78,4 @@ def _bundle(path: Path, key: VerifierKey) -> Outcome:
     log = check_bundle(unpacked, key)
     if not log.findings and not archive.same(unpacked, data):
         log.found(Code.ALTERED, "the zip was changed outside its parts; every part is as it was")
-    return outcome(log)
-
-
-def _store(path: Path, key: VerifierKey) -> Log:
-    shard = key.name.rpartition("/")[2]
-    batches, extra = _numbered(path / shard / "batch", ".avro")
-    notes, more = _numbered(path / shard / "checkpoint", "")
-    log = check(batches, notes, shard, key, 0)
-    if not batches and not notes:
-        log.found(Code.MISSING, "the store has no batch of this shard")
-    for name in (*extra, *more):
-        log.found(Code.EXTRA, f"{shard}/{name} does not belong here")
-    return log
-
-
-def _numbered(folder: Path, suffix: str) -> tuple[dict[int, bytes], list[str]]:
-    found: dict[int, bytes] = {}
-    extra: list[str] = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        number = path.name.removesuffix(suffix) if suffix else path.name
-        if len(number) == 20 and number.isdecimal() and number + suffix == path.name and path.is_file():
-            found[int(number)] = path.read_bytes()
-        else:
-            extra.append(f"{folder.name}/{path.name}")
-    return _bounded(found, extra, folder.name, suffix)
-
-
-def _bounded(
-    found: Mapping[int, bytes], extra: list[str], folder: str, suffix: str
-) -> tuple[dict[int, bytes], list[str]]:
-    """A number far beyond the rest is a strange file, not a million missing ones."""
-    kept: dict[int, bytes] = {}
-    for n in sorted(found):
-        if n > 2 * len(found) + 10_000:
-            extra.append(f"{folder}/{n:020d}{suffix}")
-        else:
-            kept[n] = found[n]
-    return kept, extra
-
-
-def _files(path: Path) -> dict[str, bytes]:
-    return {
-        p.relative_to(path).as_posix(): p.read_bytes()
-        for p in sorted(path.rglob("*"))
-        if p.is_file() and p.stat().st_size <= archive.LARGEST
-    }
+    return outcome(log, root_key(unpacked.parts))

@@ -9,13 +9,14 @@ with what a pass does not prove. Nothing here trusts a key that it finds in what
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from ledger import layout
-from ledger.batch import BadBatch, Batch, read
+from ledger.batch import BadBatch, Batch, read, read_meta
 from ledger.entry import NotALeaf, kind_of
 from ledger.note import BadNote, Checkpoint, VerifierKey, open_checkpoint, open_stored
 from ledger.store import Store, StoreBroken
@@ -26,6 +27,7 @@ OPERATOR = (
     "this log; compare its checkpoint with one held by somebody else."
 )
 LARGEST_FILE = 256 * 65_537
+FARTHEST = 10_000
 
 
 class Kind(StrEnum):
@@ -85,20 +87,21 @@ def check_log(store: Store, shard: str, key: VerifierKey) -> Report:
     walk = _Walk(store, shard, key, report)
     for seq in range(last + 1):
         if seq not in signed:
-            report.add(Kind.MISSING, layout.checkpoint(shard, seq), f"checkpoint {seq} is not there")
+            report.add(Kind.MISSING, layout.checkpoint(shard, seq), f"checkpoint {seq} is missing")
         if seq in batches:
             walk.batch(seq, seq in signed)
         else:
-            walk.missing(seq)
+            walk.missing(seq, seq in signed, seq + 1 in batches)
     return report
 
 
 def _numbered(report: Report, keys: list[str], number: Callable[[str], int | None]) -> set[int]:
+    """Those of the log. A number far beyond the rest is a strange file, not a million missing ones."""
     found = set()
     for key in keys:
         seq = number(key)
-        if seq is None:
-            report.add(Kind.EXTRA, key, "no part of the log")
+        if seq is None or seq > 2 * len(keys) + FARTHEST:
+            report.add(Kind.EXTRA, key, "does not belong here: no part of the log")
         else:
             found.add(seq)
     return found
@@ -111,12 +114,27 @@ class _Walk:
         self._store, self._shard, self._key, self._report = store, shard, key, report
         self._tree: CompactRange | None = EMPTY_RANGE  # None where the batch before is missing or unreadable
         self._digest: bytes | None = b""
+        self._size: int | None = 0  # entries before this batch, where somebody says so
 
-    def missing(self, seq: int) -> None:
-        after = f" after entry {self._tree.size - 1}" if self._tree is not None and self._tree.size else ""
+    def missing(self, seq: int, signed: bool, followed: bool) -> None:
+        """`signed`: its checkpoint is there; `followed`: the next batch is."""
+        checkpoint = self._checkpoint(seq) if signed else None
+        end: int | None = None
+        if checkpoint is not None:
+            end = self._report.size = checkpoint[0].size
+            self._report.root = checkpoint[0].root
+        elif followed:
+            end = self._first(seq + 1)
         name = layout.batch(self._shard, seq)
-        self._report.add(Kind.MISSING, name, f"batch {seq} is not there, nor its entries{after}")
+        self._report.add(Kind.MISSING, name, f"batch {seq} is missing, and with it {entry_range(self._size, end)}")
         self._tree = self._digest = None
+        self._size = end
+
+    def _first(self, seq: int) -> int | None:
+        try:
+            return read_meta(self._store.get(layout.batch(self._shard, seq))).first
+        except (StoreBroken, BadBatch):
+            return None
 
     def batch(self, seq: int, signed: bool) -> None:
         name = layout.batch(self._shard, seq)
@@ -124,21 +142,24 @@ class _Walk:
             raw = self._store.get(name)
         except StoreBroken as e:
             self._report.add(Kind.CANNOT, name, str(e))
-            self._tree = self._digest = None
+            self._tree = self._digest = self._size = None
             return
         digest = hashlib.sha256(raw).digest()
         checkpoint = self._checkpoint(seq) if signed else None
         faults = len(self._report.findings)
-        batch, tree = self._entries(name, seq, raw)
+        here = entry_range(self._size, checkpoint[0].size) if checkpoint else "its entries"
+        batch, tree = self._entries(name, seq, raw, here)
         if batch is not None and tree is not None:
             self._compare(name, batch, tree)
         if checkpoint is not None:
             said = checkpoint[0]
             same = checkpoint[1] == digest and (tree is None or (said.size, said.root) == (tree.size, tree.root()))
             if not same and all(f.kind is Kind.GAP for f in self._report.findings[faults:]):
-                self._report.add(Kind.ALTERED, name, f"batch {seq} is not the one that its checkpoint signs")
+                what = f"batch {seq}, {here}, is not the one that its checkpoint signs"
+                self._report.add(Kind.ALTERED, name, what)
             self._report.size, self._report.root = said.size, said.root
         self._tree = tree
+        self._size = checkpoint[0].size if checkpoint else tree.size if tree else None
         self._digest = digest
 
     def _checkpoint(self, seq: int) -> tuple[Checkpoint, bytes] | None:
@@ -151,11 +172,12 @@ class _Walk:
             self._report.add(Kind.ALTERED, name, f"checkpoint {seq}: {e}")
         return None
 
-    def _entries(self, name: str, seq: int, raw: bytes) -> tuple[Batch | None, CompactRange | None]:
+    def _entries(self, name: str, seq: int, raw: bytes, here: str) -> tuple[Batch | None, CompactRange | None]:
         try:
             batch, hashes = read(raw)
         except BadBatch as e:
-            self._report.add(Kind.ALTERED, name, f"batch {seq}: {e}", e.index)
+            where = f"batch {seq}" if e.index is not None else f"batch {seq} ({here})"
+            self._report.add(Kind.ALTERED, name, f"{where}: {e}", e.index)
             return None, None
         for index, item in enumerate(batch.items, batch.meta.first):
             self._report.note_gap(item.leaf, index, name)
@@ -171,6 +193,13 @@ class _Walk:
             before = layout.batch(self._shard, meta.seq - 1)
             if not any(f.where == before for f in self._report.findings):
                 self._report.add(Kind.ALTERED, before, f"batch {meta.seq - 1} is not the file that the next one names")
+
+
+def entry_range(first: int | None, end: int | None) -> str:
+    """Entries [first, end) in words, as far as they are known."""
+    if first is None or end is None or end <= first:
+        return "its entries" if first is None else f"the entries from {first} on"
+    return f"entry {first}" if end == first + 1 else f"entries {first} to {end - 1}"
 
 
 # --- an exported directory --------------------------------------------------------------
@@ -189,6 +218,11 @@ def check_directory(directory: Path, key: VerifierKey) -> Report:
         report.add(Kind.ALTERED, "checkpoint", str(e))
         return report
     report.size, report.root = checkpoint.size, checkpoint.root
+    files = sum(len(names) for _, _, names in os.walk(directory))
+    if checkpoint.size > files * layout.TILE_WIDTH:
+        what = f"{files} files cannot hold the {checkpoint.size} entries that are signed: most of the log is missing"
+        report.add(Kind.MISSING, "checkpoint", what)
+        return report
     wanted = layout.tiles(checkpoint.size)
     _check_names(report, directory, {layout.tile(*t) for t in wanted}, key)
     rows = _check_tiles(report, directory, wanted)

@@ -20,7 +20,7 @@ def write(log: Recorded, query: Query, out: Path) -> None:
     """A new file, linked under its name when it is whole. Raises CannotBuild, StoreBroken, OSError."""
     try:
         signer = keyfiles.load_signer(log.config.keys, "ledger")
-        enrolments = tuple(keyfiles.enrolled(log.config.keys).all)
+        root = keyfiles.enrolled(log.config.keys).root
     except keyfiles.KeysUnusable as e:
         fail(str(e))
 
@@ -28,7 +28,7 @@ def write(log: Recorded, query: Query, out: Path) -> None:
         content, text = masked(log.contents, e.entry, e.content)
         return as_json(text).encode() if content is Content.SHOWN else None
 
-    keys = Keys(enrolments, reviewers(log.config.policy))
+    keys = Keys(root, reviewers(log.config.policy))
     made = build(log.store, log.shard, log.key, signer, query, keys, opener)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:

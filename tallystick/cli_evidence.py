@@ -62,17 +62,27 @@ def tell(outcome: Outcome, as_json: bool) -> None:
     from tallystick.recorded import as_json as json_line
     from tallystick.visible import visible
 
-    word = outcome.code.name.lower().replace("cannot", "cannot verify")
+    word = _word(outcome.code.name)
     if as_json:
         findings = [{"outcome": _word(f.code.name), "what": f.what} for f in outcome.findings]
-        say(json_line({"outcome": word, "exit": int(outcome.code), "findings": findings, "facts": outcome.facts}))
+        say(
+            json_line(
+                {
+                    "outcome": word,
+                    "exit": int(outcome.code),
+                    "findings": findings,
+                    "about": outcome.about,
+                    "not_proved": outcome.facts,
+                }
+            )
+        )
         raise typer.Exit(int(outcome.code))
-    say(f"{word}: {outcome.facts[-1]}")
+    say(f"{word}: {outcome.about}" if outcome.about else word)
     for finding in outcome.findings[:MOST_FINDINGS]:
         say(visible(f"  {_word(finding.code.name):<14} {finding.what}"))
     if len(outcome.findings) > MOST_FINDINGS:
         say(f"  … {len(outcome.findings) - MOST_FINDINGS} more (--json has them)")
-    for fact in outcome.facts[:-1]:
+    for fact in outcome.facts:
         say(visible(f"not proved: {fact}"))
     raise typer.Exit(int(outcome.code))
 

@@ -36,15 +36,18 @@ from schemas.records import (
     Exchange,
     Gap,
     Grant,
+    KeyEnrolled,
     LedgerEntry,
     Released,
     Result,
     SessionClosed,
     SessionOpened,
 )
-from seal.sign import Signer
+from seal.keyfiles import enrolment_message
+from seal.sign import Domain, Signer
 
 LOG = Signer("ledger", bytes(range(32)))
+ROOT = Signer("root", bytes(range(2, 34)))
 ANN = Signer("ann", bytes(range(1, 33)))
 GATEWAY = RecorderId("orders.0.0a0b0c0d")
 JOURNAL = Source(f"journal:{GATEWAY}")
@@ -63,9 +66,15 @@ def exchange(number: int, result: Result = Result.EXECUTED, tag: str = "SELECT 1
     )  # fmt: skip
 
 
-def bodies(voter: Signer = ANN) -> list[object]:
+def enrolment(root: Signer = ROOT, public: bytes = LOG.public) -> KeyEnrolled:
+    unsigned = KeyEnrolled("ledger", "ledger", public, 0, 10**18, b"")
+    return replace(unsigned, signature=root.sign(Domain.ENROLMENT, enrolment_message(unsigned)))
+
+
+def bodies(voter: Signer = ANN, enrolled: KeyEnrolled | None = None) -> list[object]:
     vote = cast(voter, REQUEST, COMMITMENT, Choice.APPROVE, 900, "", 50)
     return [
+        enrolled or enrolment(),
         SessionOpened(ONE, "ci", "static", (), "orders", "postgres", "p", "d", "u", "c", "", "", "app", "3.0", "v", 1),
         ApprovalRequest(REQUEST, HOLD, ONE, "ci", "orders", "p", COMMITMENT, RULE, 1, Band.HIGH, (), (), 2, 900, ONE,
                         b""),
@@ -92,7 +101,9 @@ def ledger(place: Path, all_bodies: list[object]) -> Writer:
 
 def bundle(place: Path, all_bodies: list[object], reviewers: tuple[Reviewer, ...] = REVIEWERS) -> tuple[bytes, Writer]:
     w = ledger(place / "ledger", all_bodies)
-    made = build(FileStore(place / "ledger"), "0", w.key, LOG, QUERY, Keys((), reviewers), lambda e: b"masked text")
+    made = build(
+        FileStore(place / "ledger"), "0", w.key, LOG, QUERY, Keys(ROOT.public, reviewers), lambda e: b"masked text"
+    )
     return made, w
 
 
@@ -108,7 +119,9 @@ def test_a_bundle_as_built_is_valid_and_builds_the_same_again(tmp_path: Path) ->
     said = verify(tmp_path / "b.zip", w.key)
     assert (said.code, said.findings) == (Code.VALID, ())
     assert "earlier checkpoint" in said.facts[0]
-    again = build(FileStore(tmp_path / "ledger"), "0", w.key, LOG, QUERY, Keys((), REVIEWERS), lambda e: b"masked text")
+    again = build(
+        FileStore(tmp_path / "ledger"), "0", w.key, LOG, QUERY, Keys(ROOT.public, REVIEWERS), lambda e: b"masked text"
+    )
     assert again == made
     parts = archive.unpack(made).parts
     assert {"index.html", "population.csv", f"approvals/{REQUEST}.json", "keys/log.vkey"} <= set(parts)
@@ -157,6 +170,26 @@ def test_a_grant_whose_votes_are_not_the_reviewers_is_found(tmp_path: Path) -> N
     forger = Signer("ann", bytes(32))
     made, w = bundle(tmp_path, bodies(voter=forger))
     assert code(tmp_path, made, w) is Code.ALTERED
+
+
+def test_an_enrolment_that_the_root_did_not_sign_is_found(tmp_path: Path) -> None:
+    made, w = bundle(tmp_path, bodies(enrolled=enrolment(root=Signer("root", bytes(32)))))
+    assert code(tmp_path, made, w) is Code.ALTERED
+
+
+def test_a_log_whose_own_key_is_not_enrolled_cannot_be_verified(tmp_path: Path) -> None:
+    made, w = bundle(tmp_path, bodies(enrolled=enrolment(public=ANN.public)))
+    assert code(tmp_path, made, w) is Code.CANNOT
+
+
+def test_what_traffic_chose_fools_neither_terminal_nor_reader(tmp_path: Path) -> None:
+    evil = "\x1b]0;owned\x07\u202edeifidom"
+    made, _ = bundle(tmp_path, [*bodies(), exchange(4, tag=evil), exchange(5, tag=evil), exchange(6, tag=evil)])
+    parts = archive.unpack(made).parts
+    for name in ("index.html", "exchanges.csv", *(n for n in parts if n.startswith("samples/"))):
+        assert b"\x1b" not in parts[name]
+        assert "\u202e".encode() not in parts[name]
+    assert b"\\x1b]0;owned" in parts["exchanges.csv"]
 
 
 def test_a_gap_on_record_has_its_own_code(tmp_path: Path) -> None:
