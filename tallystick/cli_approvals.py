@@ -21,7 +21,8 @@ from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
 if TYPE_CHECKING:
     from schemas.records import Choice
     from seal.sign import Signer
-    from tallystick.door import Asked, DoorClient
+    from tallystick.asked import Asked
+    from tallystick.door import DoorClient
 
 REFUSED, UNREACHABLE = 1, 1
 DENIED, ENDED, NO_ANSWER = 3, 4, 5
@@ -30,6 +31,7 @@ POLL_S = 0.5
 KNOWN_WITHIN_S = 20.0  # a client is told its request's id before the door knows of it
 REACHED_WITHIN_S = 60.0
 COUNTED_WITHIN_S = 5.0
+MOST_LINES = 100  # of a command, where it is voted on
 
 Request = Annotated[str, typer.Argument(metavar="REQ", help="The request: req-…")]
 KeyFile = Annotated[
@@ -66,80 +68,23 @@ def requests(
     as_json: AsJson = False,
 ) -> None:
     """Lists what waits for a reviewer, and what lately ended; with REQ, all that there is to know of one."""
+    from tallystick.asked import HEAD, row, shown
     from tallystick.cli_events import columns
     from tallystick.recorded import as_json as json_line
-    from tallystick.recorded import iso
 
     door, _ = _as_reviewer(key, name, config, url)
     with _speaking():
         if request is not None:
             plain = door.request(_checked(request))
-            for line in [json_line(plain)] if as_json else _shown(_asked(plain, request), _width(), 10**9):
-                say(line)
-            return
-        listed = door.requests()
-    if as_json:
-        for one in listed:
-            say(json_line(one))
-        return
-    if not listed:
-        note("nothing waits, and nothing ended lately")
-        return
-    rows = [("request", "state", "subject", "target", "effects", "risk", "ends (UTC)", "waiting")]
-    for one in listed:
-        effects = ", ".join(f"{e['effect']} {e['relation']}".strip() for e in one["effects"][:3])
-        more = f" and {len(one['effects']) - 3} more" if len(one["effects"]) > 3 else ""
-        ends = iso(one["expires_us"])[:19].replace("T", " ")
-        risk = f"{one['band']} {one['score']}"
-        rows.append(
-            (one["id"], one["state"], one["subject"], one["target"], effects + more, risk, ends, str(one["waiting"]))
-        )
-    for line in columns(rows):
+            lines = [json_line(plain)] if as_json else shown(_asked(plain, request), _width(), most=10**9)
+        else:
+            listed = door.requests()
+            lines = list(map(json_line, listed)) if as_json else columns([HEAD, *map(row, listed)])
+            if not listed:
+                note("nothing waits, and nothing ended lately")
+                return
+    for line in lines:
         say(line)
-
-
-def _shown(asked: Asked, width: int, most: int) -> list[str]:
-    """What a reviewer must see. Labels are ours; everything else is escaped, or behind a bar."""
-    from tallystick.recorded import iso
-    from tallystick.replay import command_lines
-    from tallystick.visible import block, strange, unambiguous, visible
-
-    whole = "" if asked.effects_complete else "  (and perhaps more: NOT all of its effects are known)"
-    effects = [f"{effect} {unambiguous(relation)}".strip() for effect, relation in asked.effects] or ["none known"]
-    lines = [
-        f"request     {asked.id}  {visible(asked.state)}",
-        f"subject     {unambiguous(asked.subject)}",
-        f"target      {unambiguous(asked.target)}  ({unambiguous(asked.environment)})",
-        f"session     {unambiguous(asked.session)}",
-        f"effects     {'; '.join(effects)}{whole}",
-        f"risk        {visible(asked.band)} {asked.score}",
-    ]
-    for signal in asked.signals:
-        lines.append(f"signal      {visible(signal.get('id', ''))}")
-        for part, words in (("reason", ""), ("instead", "instead: "), ("false_positives", "may be wrong: ")):
-            if signal.get(part):
-                lines.append(f"            {words}{visible(signal[part])}")
-    people = "person" if asked.quorum == 1 else "people"
-    lines += [
-        f"needs       {asked.quorum} {people} of {', '.join(map(visible, asked.groups))}  (rule {visible(asked.rule)})",
-        f"ends        {iso(asked.expires_us)[:19]}Z; {asked.waiting} waiting on the wire",
-        f"commitment  {asked.commitment.hex()[:16]}…",
-    ]
-    for reviewer, choice, reason in asked.votes:
-        lines.append(f"vote        {visible(reviewer)}: {visible(choice)}")
-        lines += block(reason, width) if reason else []
-    if asked.command is None:
-        return [*lines, "command     ITS TEXT WAS ERASED: nobody can see what it does"]
-    lines.append("command     (masked: what is behind tokens and withheld values is not shown)")
-    text = command_lines(asked.command, width)
-    if len(text) > most:
-        half = most // 2
-        hidden = f"    … {len(text) - 2 * half} LINES ARE NOT SHOWN HERE; see all: tallystick requests {asked.id}"
-        text = [*text[:half], hidden, *text[-half:]]
-    lines += text
-    odd = strange(str(asked.command["text"]))
-    lines += [f"note        not ASCII: {visible(', '.join(odd[:8]))}{' …' if len(odd) > 8 else ''}"] if odd else []
-    return lines
 
 
 # --- voting ---------------------------------------------------------------------------
@@ -178,13 +123,14 @@ def deny(
 def _vote(choice: Choice, request: str, reason: str, who: tuple[DoorClient, Signer], *, yes: bool) -> None:
     from approvals.votes import ReasonTooLong, cast
     from schemas.ids import ApprovalId
+    from tallystick.asked import shown
 
     door, signer = who
     if not yes and not sys.stdin.isatty():
         fail("stdin is no terminal, so nobody can be asked: add --yes if you have seen what is asked for")
     with _speaking():
         asked = _asked(door.request(_checked(request)), request)
-    for line in _shown(asked, _width(), 100):
+    for line in shown(asked, _width(), MOST_LINES):
         say(line)
     if asked.state != "pending":
         fail(f"{request} is {asked.state}: there is nothing to vote on", REFUSED)
@@ -332,7 +278,7 @@ def _checked(request: str) -> str:
 
 
 def _asked(plain: dict[str, Any], request: str) -> Asked:
-    from tallystick.door import read_asked
+    from tallystick.asked import read_asked
 
     return read_asked(plain, request)
 

@@ -1,0 +1,138 @@
+"""What is asked of a reviewer: read strictly from the door's answer, and shown so that it cannot fool. Pure.
+
+Nothing in it is trusted to be printable: a machine wrote the command, and wants it approved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tallystick.door import DoorShut
+from tallystick.recorded import iso
+from tallystick.replay import command_lines
+from tallystick.visible import block, strange, unambiguous, visible
+
+HEAD = ("request", "state", "subject", "target", "effects", "risk", "ends (UTC)", "waiting")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All that a reviewer should know before saying yes or no."""
+
+    id: str
+    state: str
+    subject: str
+    target: str
+    environment: str
+    session: str
+    command: Mapping[str, Any] | None  # masked; None where its text was erased
+    effects: tuple[tuple[str, str], ...]
+    effects_complete: bool
+    score: int
+    band: str
+    signals: tuple[Mapping[str, str], ...]
+    commitment: bytes
+    rule: str
+    groups: tuple[str, ...]
+    quorum: int
+    reason_required: bool
+    opened_us: int
+    expires_us: int
+    waiting: int
+    votes: tuple[tuple[str, str, str], ...]  # reviewer, choice, reason
+
+
+def read_asked(plain: Mapping[str, Any], request: str) -> Asked:
+    """Raises DoorShut where it is not the whole answer about that request."""
+    try:
+        rule, command = plain["rule"], plain["command"]
+        asked = Asked(
+            id=str(plain["id"]),
+            state=str(plain["state"]),
+            subject=str(plain["subject"]),
+            target=str(plain["target"]),
+            environment=str(plain["environment"]),
+            session=str(plain["session"]),
+            command=None if command is None else {"text": str(command["text"]), "params": list(command["params"])},
+            effects=tuple((str(e["effect"]), str(e["relation"])) for e in plain["effects"]),
+            effects_complete=plain["effects_complete"] is True,
+            score=int(plain["score"]),
+            band=str(plain["band"]),
+            signals=tuple({str(k): str(v) for k, v in s.items()} for s in plain["signals"]),
+            commitment=bytes.fromhex(plain["commitment"]),
+            rule=str(rule["name"]),
+            groups=tuple(map(str, rule["groups"])),
+            quorum=int(rule["quorum"]),
+            reason_required=rule["reason_required"] is not False,
+            opened_us=int(plain["opened_us"]),
+            expires_us=int(plain["expires_us"]),
+            waiting=int(plain["waiting"]),
+            votes=tuple((str(v["reviewer"]), str(v["choice"]), str(v["reason"])) for v in plain["votes"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise DoorShut("the door's answer is not a whole approval request: are both of one release?") from e
+    if asked.id != request or len(asked.commitment) != 32:
+        raise DoorShut("the door answered about another request")
+    return asked
+
+
+def row(summary: Any) -> tuple[str, ...]:
+    """Under HEAD. Raises DoorShut."""
+    try:
+        effects = [f"{e['effect']} {e['relation']}".strip() for e in summary["effects"]]
+        more = f" and {len(effects) - 3} more" if len(effects) > 3 else ""
+        return (
+            str(summary["id"]),
+            str(summary["state"]),
+            str(summary["subject"]),
+            str(summary["target"]),
+            ", ".join(effects[:3]) + more,
+            f"{summary['band']} {summary['score']}",
+            iso(int(summary["expires_us"]))[:19].replace("T", " "),
+            str(summary["waiting"]),
+        )
+    except (KeyError, TypeError, ValueError) as e:
+        raise DoorShut("the door's answer is not a list of approval requests: are both of one release?") from e
+
+
+def shown(asked: Asked, width: int, most: int) -> list[str]:
+    """What a reviewer must see, the command in at most `most` lines. Labels are ours; all else is escaped, or
+    behind a bar."""
+    whole = "" if asked.effects_complete else "  (and perhaps more: NOT all of its effects are known)"
+    effects = [f"{effect} {unambiguous(relation)}".strip() for effect, relation in asked.effects] or ["none known"]
+    lines = [
+        f"request     {asked.id}  {visible(asked.state)}",
+        f"subject     {unambiguous(asked.subject)}",
+        f"target      {unambiguous(asked.target)}  ({unambiguous(asked.environment)})",
+        f"session     {unambiguous(asked.session)}",
+        f"effects     {'; '.join(effects)}{whole}",
+        f"risk        {visible(asked.band)} {asked.score}",
+    ]
+    for signal in asked.signals:
+        lines.append(f"signal      {visible(signal.get('id', ''))}")
+        for part, words in (("reason", ""), ("instead", "instead: "), ("false_positives", "may be wrong: ")):
+            if signal.get(part):
+                lines.append(f"            {words}{visible(signal[part])}")
+    people = "person" if asked.quorum == 1 else "people"
+    lines += [
+        f"needs       {asked.quorum} {people} of {', '.join(map(visible, asked.groups))}  (rule {visible(asked.rule)})",
+        f"ends        {iso(asked.expires_us)[:19]}Z; {asked.waiting} waiting on the wire",
+        f"commitment  {asked.commitment.hex()[:16]}…",
+    ]
+    for reviewer, choice, reason in asked.votes:
+        lines.append(f"vote        {visible(reviewer)}: {visible(choice)}")
+        lines += block(reason, width) if reason else []
+    if asked.command is None:
+        return [*lines, "command     ITS TEXT WAS ERASED: nobody can see what it does"]
+    lines.append("command     (masked: what is behind tokens and withheld values is not shown)")
+    text = command_lines(asked.command, width)
+    if len(text) > most:
+        half = most // 2
+        hidden = f"    … {len(text) - 2 * half} LINES ARE NOT SHOWN HERE; see all: tallystick requests {asked.id}"
+        text = [*text[:half], hidden, *text[-half:]]
+    lines += text
+    odd = strange(str(asked.command["text"]))
+    lines += [f"note        not ASCII: {visible(', '.join(odd[:8]))}{' …' if len(odd) > 8 else ''}"] if odd else []
+    return lines
