@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -9,10 +10,12 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from evidence.logcheck import Log
+from evidence.logcheck import Indexed, Log
 from evidence.population import count
-from evidence.tables import Query, approvals, chosen, draw, seen
+from evidence.tables import Query, approvals, chosen, draw, exceptional, seen
 from ledger.note import VerifierKey
+from schemas.ids import ApprovalId
+from schemas.records import ApprovalMoved, ApprovalRequest, Exchange, Grant, LeafBody, Refusal, Released, Vote
 
 WORD = (
     "Which root key signs enrolments, and which keys are the reviewers', is the operator's word in keys/: compare them "
@@ -40,6 +43,51 @@ def _when(us: int) -> str:
         return f"{us} microseconds"
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One line of the approvals: who asked for what, who said what, and what became of it."""
+
+    request: ApprovalId
+    subject: str
+    target: str
+    effects: str
+    risk: str
+    asked: str
+    votes: tuple[str, ...]
+    outcome: str
+
+
+def _decided(request: ApprovalId, about: list[Indexed]) -> Decided:
+    bodies = [e.entry.body for e in about]
+    asked = next((b for b in bodies if isinstance(b, ApprovalRequest)), None)
+    effects = [f"{e.effect} {e.relation}".strip() for e in asked.effects] if asked else []
+    return Decided(
+        request=request,
+        subject=asked.subject if asked else "asked outside this period",
+        target=f"{asked.target} ({asked.environment})" if asked else "",
+        effects=", ".join(effects[:5]) + (f" and {len(effects) - 5} more" if len(effects) > 5 else ""),
+        risk=f"{asked.band.value} {asked.score}" if asked else "",
+        asked=_when(asked.opened_us) if asked else "",
+        votes=tuple(f"{v.reviewer}: {v.choice.value}, {_when(v.cast_us)}" for v in _votes(bodies)),
+        outcome=_outcome(bodies),
+    )
+
+
+def _votes(bodies: list[LeafBody]) -> list[Vote]:
+    """By time; a grant repeats those that made it."""
+    found = [b for b in bodies if isinstance(b, Vote)] + [v for b in bodies if isinstance(b, Grant) for v in b.votes]
+    return sorted({v.signature: v for v in found}.values(), key=lambda v: (v.cast_us, v.reviewer))
+
+
+def _outcome(bodies: list[LeafBody]) -> str:
+    ran = [b for b in bodies if isinstance(b, Exchange)]
+    if any(isinstance(b, Released) for b in bodies):
+        return "released once, " + (", ".join(sorted({b.result.value for b in ran})) or "its result is not here")
+    moved = [b.after.value for b in bodies if isinstance(b, ApprovalMoved)]
+    refused = [b.state.value for b in bodies if isinstance(b, Refusal)]
+    return (moved or refused or ["open"])[-1]
+
+
 def _seen(value: Any) -> Any:
     return seen(value) if isinstance(value, str) else value
 
@@ -58,7 +106,8 @@ def page(log: Log, query: Query, key: VerifierKey, root: bytes) -> bytes:
             entries=len(entries),
             size=log.size,
             rows=count(e.entry for e in entries),
-            approvals=[(r, ", ".join(type(e.entry.body).__name__ for e in a)) for r, a in about.items()],
+            approvals=[_decided(request, found) for request, found in about.items()],
+            exceptions=sum(bool(exceptional(e)) for e in entries),
             sample=draw(entries, query, root),
             seed=query.seed,
         )

@@ -30,7 +30,7 @@ from tallystick.visible import BAR, block, visible
 WIDTH = 120
 MOST_ROWS = 50
 MOST_LINES = 400
-WIDEST = 40
+NARROWEST = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +176,29 @@ def _answer(answer: Any) -> list[str]:
 
 
 def _table(columns: list[str], rows: list[list[str | None]]) -> list[str]:
-    head = [_cell(c) for c in columns]
-    cells = [[_cell("NULL" if v is None else v) for v in row] for row in rows[:MOST_ROWS]]
+    head = [visible(c) for c in columns]
+    cells = [[visible("NULL" if v is None else v) for v in row] for row in rows[:MOST_ROWS]]
     count = max([len(head), *map(len, cells)])
     table = [row + [""] * (count - len(row)) for row in [head, *cells]]
-    widths = [max(cell_len(row[n]) for row in table) for n in range(count)]
-    shown = [" | ".join(set_cell_size(c, w) for c, w in zip(row, widths, strict=True)).rstrip() for row in table]
+    widths = _fitting([max(cell_len(row[n]) for row in table) for n in range(count)])
+    shown = [" | ".join(_cell(c, w) for c, w in zip(row, widths, strict=True)).rstrip() for row in table]
     shown.insert(1, "-+-".join("-" * w for w in widths))
     if len(rows) > MOST_ROWS:
         shown.append(f"… {len(rows) - MOST_ROWS} more rows (--json has them)")
     return shown
 
 
-def _cell(text: str) -> str:
-    shown = visible(text)
-    return shown if cell_len(shown) <= WIDEST else set_cell_size(shown, WIDEST - 1) + "…"
+def _fitting(widths: list[int]) -> list[int]:
+    """The widest columns are cut until the table fits, though never below NARROWEST."""
+    room = WIDTH - 4 - 3 * (len(widths) - 1)
+    most = min(max(widths), room)
+    while most > NARROWEST and sum(min(w, most) for w in widths) > room:
+        most -= 1
+    return [min(w, max(most, NARROWEST)) for w in widths]
+
+
+def _cell(text: str, width: int) -> str:
+    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
 def _cut(shown: list[str], most: int) -> list[str]:

@@ -192,6 +192,17 @@ def test_what_traffic_chose_fools_neither_terminal_nor_reader(tmp_path: Path) ->
     assert b"\\x1b]0;owned" in parts["exchanges.csv"]
 
 
+def test_the_report_says_who_asked_who_decided_and_what_became_of_it(tmp_path: Path) -> None:
+    made, _ = bundle(tmp_path, bodies())
+    page = archive.unpack(made).parts["index.html"].decode()
+    (row,) = [line for line in page.splitlines() if f"approvals/{REQUEST}.json" in line]
+    for said in ("ci", "orders (p)", "high 1", "ann: approve", "released once, executed"):
+        assert said in row
+    made, _ = bundle(tmp_path / "2", [b for b in bodies() if not isinstance(b, Grant | Released)])
+    page = archive.unpack(made).parts["index.html"].decode()
+    assert "released" not in page.split("approvals/", 1)[1]
+
+
 def test_a_gap_on_record_has_its_own_code(tmp_path: Path) -> None:
     gap = Gap(JOURNAL, Position(1, 1, 0), Position(1, 9, 0), "lost", 5)
     made, w = bundle(tmp_path, [*bodies(), gap])
