@@ -375,7 +375,7 @@ def _foresee(talk: Talk, buffers: list[list[tuple[str, bytes, int]]]) -> None:
                 dialogue.note_sql_prepare(op, name, tag[1])
             elif kind == "Q" and op is not None and tag[0] == "deallocate":
                 dialogue.note_sql_deallocate(op, name)
-            talk.socket.sendall(raw)
+        talk.socket.sendall(b"".join(raw for _, _, raw, _ in sent))
     talk.send(m.SYNC)
     while not dialogue.is_idle:
         kind, payload = talk._next()
