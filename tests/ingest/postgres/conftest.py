@@ -19,6 +19,7 @@ from ingest.gateway import Gateway
 from ingest.postgres.scram import Verifier
 from ingest.settings import Durability, GatewaySettings, Holding, Identity, Target
 from policy import rules
+from policy.rules import Rules
 from schemas.codec import decode, encode
 from schemas.frames import FrameKind
 from schemas.ids import RecorderId
@@ -153,6 +154,7 @@ class Bench:
 
 
 REVIEWED = rules.parse(rules.default_text())
+ALLOWING = rules.parse("rules: []\notherwise: allow\n")
 
 
 def settings_for(postgres: Any, **changes: Any) -> GatewaySettings:
@@ -176,11 +178,11 @@ def make_bench(postgres: Any, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
     made: list[Running] = []
 
-    def make(**changes: Any) -> Bench:
+    def make(base: Rules = REVIEWED, **changes: Any) -> Bench:
         journal = MemoryJournal()
         grants = Grants(journal)
         groups = tuple(g for a in REVIEWED.approvers for g in a.groups)
-        policy = dataclasses.replace(REVIEWED, reviewers=(Reviewer("ana", ANA.public, groups),))
+        policy = dataclasses.replace(base, reviewers=(Reviewer("ana", ANA.public, groups),))
         settings = settings_for(postgres, **changes)
         running = Running(lambda: Gateway(settings, journal, policy, grants, MATCH, tmp_path / "used"))
         made.append(running)
@@ -194,3 +196,9 @@ def make_bench(postgres: Any, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 @pytest.fixture
 def bench(make_bench: Callable[..., Bench]) -> Bench:
     return make_bench()
+
+
+@pytest.fixture
+def allowing(make_bench: Callable[..., Bench]) -> Bench:
+    """Its policy allows everything: for what clients see, not for what they may."""
+    return make_bench(ALLOWING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
 import asyncpg
@@ -28,16 +27,6 @@ def test_a_wrong_password_and_an_unknown_user_are_told_the_same(bench: Any) -> N
     assert len(bench.journal.of(FrameKind.LOGIN_REFUSED)) == 2
 
 
-def test_psql(bench: Any, postgres: Any) -> None:
-    sql = "select generate_series(1,3) as n; \\d pg_class\nselect 1/0; select 'after'"
-    runs = [
-        subprocess.run(["psql", "-X", url], input=sql, capture_output=True, text=True, timeout=30, check=False)
-        for url in (bench.url(), postgres.url())
-    ]
-    assert runs[0].stdout == runs[1].stdout
-    assert runs[0].stderr == runs[1].stderr
-
-
 def test_psycopg_pipeline_and_copy(bench: Any) -> None:
     with psycopg.connect(bench.url(), autocommit=True) as c:
         c.execute("create temp table t (a int)")
@@ -57,17 +46,6 @@ def test_a_copy_row_above_the_command_limit(bench: Any) -> None:
         with cursor.copy("copy big from stdin") as copy:
             copy.write("x" * 3_000_000 + "\n")
         assert cursor.execute("select length(a) from big").fetchone() == (3_000_000,)
-
-
-@pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
-def test_pgbench(bench: Any, postgres: Any, mode: str) -> None:
-    here = ["-h", "127.0.0.1", "-U", "postgres", "-p", str(postgres.port), "postgres"]
-    subprocess.run(["pgbench", "-i", "-q", *here], check=True, capture_output=True)
-    run = subprocess.run(
-        ["pgbench", "-n", "-M", mode, "-c", "2", "-t", "20", bench.url()], capture_output=True, text=True, check=False
-    )
-    assert "number of transactions actually processed: 40/40" in run.stdout, run.stderr[-500:]
-    assert "number of failed transactions: 0" in run.stdout
 
 
 async def test_asyncpg(bench: Any) -> None:
