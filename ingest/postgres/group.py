@@ -94,7 +94,7 @@ async def _group(relay: Relay, messages: list[Message], hold: Hold) -> None:
     buffer = relay.inbox
     refusals: list[tuple[int, Refusal]] = []
     barrier = False
-    relay.ahead.reset()
+    relay.look_ahead()
     for index, message in enumerate(messages):
         if barrier and message.kind in b"PBQF":
             await _barrier_in_pipeline(relay, messages[:index], buffer, refusals)

@@ -44,7 +44,6 @@ from schemas.records import (
 from schemas.records import Refusal as RefusalRecord
 from seal import digest
 from wire.postgres import messages as wire
-from wire.postgres.dialogue import LONGEST_NAME
 from wire.postgres.reader import HEADER
 
 Answer = Grant | RefusalRecord
@@ -328,13 +327,12 @@ def _certain(relay: Relay, message: Message) -> None:
     texts = relay.meant(message.name)
     if texts != (message.text,):
         raise resolve.CannotResolve(f"{'nothing' if not texts else 'more than one text'} is known by its name")
-    if not relay.types.get((message.name[:LONGEST_NAME], message.text)):
+    if relay.parse_of(message) is None:
         raise resolve.CannotResolve("the types of its parameters are not certain")
 
 
 def _types(relay: Relay, message: Message) -> tuple[int, ...]:
     """The parameter types that the Parse of this Bind's statement named; they decide what `$1` means."""
-    if message.kind != 0x42:
-        return ()
-    raw = relay.types.get((message.name[:LONGEST_NAME], message.text), b"")
+    parsed = relay.parse_of(message) if message.kind == 0x42 else None
+    raw = parsed.types if parsed is not None else b""
     return tuple(int.from_bytes(raw[at : at + 4], "big") for at in range(2, len(raw) - 3, 4))

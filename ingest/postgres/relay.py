@@ -39,9 +39,9 @@ CARRIES_DATA = frozenset(b"QPBFd")
 LARGEST_COPY_DATA = 16 << 20
 """One CopyData message of the client; larger ones are a fault (drivers send far smaller ones)."""
 
-MOST_TYPED = 4096
-"""Prepared texts whose parameter types are remembered; only what is held asks for them,
-and is refused where they were forgotten."""
+MOST_PARSED = 4096
+"""Names whose Parse is remembered, for its parameter types; only what is held asks for them, and is refused
+where they were forgotten."""
 
 PROBE = object()
 """Tag of operations that the gateway itself asked: their answers are not the client's."""
@@ -71,7 +71,7 @@ class Journal(Protocol):
 class Message:
     """One client message of a group that is being judged."""
 
-    __slots__ = ("end", "hold", "kind", "name", "portal", "start", "text", "verdict")
+    __slots__ = ("end", "hold", "kind", "name", "portal", "start", "text", "types", "verdict")
 
     def __init__(self, kind: int, start: int, end: int) -> None:
         self.kind = kind
@@ -80,6 +80,7 @@ class Message:
         self.name = b""
         self.portal = b""
         self.text = b""
+        self.types = b""  # of a Parse: the parameter types, as sent
         self.verdict: Verdict | None = None
         self.hold: HoldId | None = None  # the hold that released it
 
@@ -114,7 +115,8 @@ class Relay:
         self.group_upstream = False  # messages of a group were sent, its Sync was not
         self.settings = dict(ready.settings)
         self.refusals: list[Refusal] = []
-        self.types: dict[tuple[bytes, bytes], bytes] = {}  # the parameter types of a Parse, as sent; b"" uncertain
+        self.parsed: dict[bytes, Message] = {}  # by name: the last Parse that the target completed
+        self.parsing: dict[bytes, Message] = {}  # by name: the last Parse before the message that is judged
         self.commands = 0
         self.refused = 0
         self.ended = False
@@ -216,7 +218,7 @@ class Relay:
                     message.name = buffer[start + HEADER : after]
                     last = buffer.index(b"\0", after + 1, end)
                     message.text = buffer[after + 1 : last]
-                    self._typed(message, buffer[last + 1 : end])
+                    message.types = buffer[last + 1 : end]
                 elif kind == 0x42:
                     after = buffer.index(b"\0", start + HEADER, end)
                     message.portal = buffer[start + HEADER : after]
@@ -236,18 +238,9 @@ class Relay:
             messages.append(message)
         return messages
 
-    def _typed(self, message: Message, types: bytes) -> None:
-        """What `$1` is in this Parse. Parsed again with other types, nobody knows which of the two succeeded."""
-        key = message.name[:LONGEST_NAME], message.text
-        if self.types.setdefault(key, types) != types:
-            self.types[key] = b""
-        elif len(self.types) > MOST_TYPED:
-            del self.types[next(iter(self.types))]
-
     def _all_plain(self, messages: list[Message]) -> bool:
         """Judge all; False if one is not plain."""
-        ahead = self.ahead
-        ahead.reset()
+        self.look_ahead()
         limit = self.capture.max_command
         for message in messages:
             kind = message.kind
@@ -265,11 +258,23 @@ class Relay:
             self.pass_by(message)
         return True
 
+    def look_ahead(self) -> None:
+        """From here, where the dialogue was told of all."""
+        self.ahead.reset()
+        self.parsing.clear()
+
+    def parse_of(self, message: Message) -> Message | None:
+        """The Parse whose statement this Bind runs; None where that is not certain, or was forgotten."""
+        name = message.name[:LONGEST_NAME]
+        found = self.parsing.get(name) or self.parsed.get(name)
+        return found if found is not None and self.meant(name) == (found.text,) else None
+
     def pass_by(self, message: Message) -> None:
         """What follows is judged as behind this message, which the dialogue is told only when it is sent."""
         kind = message.kind
         if kind == 0x50:
             self.ahead.parse(message.name, message.text)
+            self.parsing[message.name[:LONGEST_NAME]] = message
         elif kind == 0x42:
             self.ahead.bind(message.portal, message)
             if message.verdict is not None and not message.verdict.plain:
@@ -370,7 +375,7 @@ class Relay:
                     decided = Decided(message.start - base, judgement.decision, judgement.rule, message.hold)
                     journal.put(number, FrameKind.DECISION, encode(decided))
             self._tell(message)
-        self.ahead.reset()
+        self.look_ahead()
         upstream = data
         if refusals:
             upstream = self._substituted(messages, data, base, refusals)
@@ -527,7 +532,11 @@ class Relay:
                 self._ready()
             else:
                 operation = server(chr(kind))
-                if kind == 0x45:
+                if kind == 0x31:
+                    self._parse_completed(operation)
+                elif kind == 0x33 and operation is not None and not operation.portal:
+                    self.parsed.pop(operation.name, None)
+                elif kind == 0x45:
                     ours = refuse.rewrite(data[start:end], self.refusals) if self.refusals else None
                     if ours is not None:
                         changed.append((start, end, ours[0]))
@@ -544,6 +553,12 @@ class Relay:
             self._send_changed(data, changed, elided)
             return
         self._send(data, elided)
+
+    def _parse_completed(self, operation: Operation | None) -> None:
+        if operation is not None and isinstance(operation.tag, Message):
+            self.parsed[operation.name] = operation.tag
+            if len(self.parsed) > MOST_PARSED:
+                del self.parsed[next(iter(self.parsed))]
 
     def _send_changed(self, data: bytes, changed: list[tuple[int, int, bytes]], elided: list[tuple[int, int]]) -> None:
         """Rare: rewritten errors, answers to our own questions."""
