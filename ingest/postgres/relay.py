@@ -208,10 +208,19 @@ class Relay:
         messages = []
         for kind, start, end in found:
             message = Message(kind, start, end)
-            if kind not in CARRIES_DATA and end - start > SMALL_MESSAGE:
+            messages.append(message)
+            if end - start > SMALL_MESSAGE and kind not in CARRIES_DATA:
                 raise RemoteFault("message too long")
+            if kind == 0x53 or kind == 0x44:
+                continue
             try:
-                if kind == 0x51:
+                if kind == 0x42:
+                    after = buffer.index(b"\0", start + HEADER, end)
+                    message.portal = buffer[start + HEADER : after]
+                    message.name = buffer[after + 1 : buffer.index(b"\0", after + 1, end)]
+                elif kind == 0x45:
+                    message.portal = buffer[start + HEADER : buffer.index(b"\0", start + HEADER, end)]
+                elif kind == 0x51:
                     message.text = buffer[start + HEADER : buffer.index(b"\0", start + HEADER, end)]
                 elif kind == 0x50:
                     after = buffer.index(b"\0", start + HEADER, end)
@@ -219,32 +228,26 @@ class Relay:
                     last = buffer.index(b"\0", after + 1, end)
                     message.text = buffer[after + 1 : last]
                     message.types = buffer[last + 1 : end]
-                elif kind == 0x42:
-                    after = buffer.index(b"\0", start + HEADER, end)
-                    message.portal = buffer[start + HEADER : after]
-                    message.name = buffer[after + 1 : buffer.index(b"\0", after + 1, end)]
                 elif kind == 0x43:
                     name = buffer[start + 6 : buffer.index(b"\0", start + 6, end)]
                     if buffer[start + HEADER] == 0x50:
                         message.portal = b"P" + name
                     else:
                         message.name = name
-                elif kind == 0x45:
-                    message.portal = buffer[start + HEADER : buffer.index(b"\0", start + HEADER, end)]
-                elif kind not in b"DSHXdcfF":
+                elif kind not in b"HXdcfF":
                     raise RemoteFault(f"message type {kind:#04x}")
             except ValueError:
                 raise RemoteFault("a name or text that does not end") from None
-            messages.append(message)
         return messages
 
     def _all_plain(self, messages: list[Message]) -> bool:
         """Judge all; False if one is not plain."""
         self.look_ahead()
         limit = self.capture.max_command
+        last = messages[-1]
         for message in messages:
             kind = message.kind
-            if kind in b"QB":
+            if kind == 0x42 or kind == 0x51:
                 if message.end - message.start > limit:
                     return False
                 verdict = self.judge(message)
@@ -253,15 +256,19 @@ class Relay:
             elif kind == 0x45:
                 if not self.runs_plain(message):
                     return False
-            elif kind in b"FX" or (kind == 0x50 and message.end - message.start > limit):
+            elif kind == 0x44:
+                continue
+            elif kind == 0x46 or kind == 0x58 or (kind == 0x50 and message.end - message.start > limit):
                 return False
-            self.pass_by(message)
+            if message is not last:
+                self.pass_by(message)
         return True
 
     def look_ahead(self) -> None:
         """From here, where the dialogue was told of all."""
         self.ahead.reset()
-        self.parsing.clear()
+        if self.parsing:
+            self.parsing.clear()
 
     def parse_of(self, message: Message) -> Message | None:
         """The Parse whose statement this Bind runs; None where that is not certain, or was forgotten."""
@@ -393,34 +400,36 @@ class Relay:
         )
 
     def _tell(self, message: Message) -> None:
-        kind = message.kind
-        if kind == 0x50:
-            self._stated.add(message.name)
-            self.dialogue.client("P", message, name=message.name, text=message.text)
+        kind, client = message.kind, self.dialogue.client
+        if kind == 0x53:
+            client("S", message)
+            self.group_upstream = False
+            return
+        if kind == 0x45:
+            operation = client("E", message, message.portal)
+            for bound in self.dialogue.portals(message.portal):
+                if isinstance(bound, Message) and operation is not None:
+                    self._note_names(operation, bound)
         elif kind == 0x42:
             if message.name not in self._stated and message.text:
                 self._stated.add(message.name)
                 self._state(message)
-            self.dialogue.client("B", message, name=message.name, portal=message.portal)
+            client("B", message, message.name, message.portal)
+        elif kind == 0x50:
+            self._stated.add(message.name)
+            client("P", message, message.name, b"", message.text)
         elif kind == 0x43:
-            self.dialogue.client("C", message, name=message.name, portal=message.portal)
-        elif kind == 0x45:
-            operation = self.dialogue.client("E", message, name=message.portal)
-            if operation is not None:
-                for bound in self.dialogue.portals(message.portal):
-                    if isinstance(bound, Message):
-                        self._note_names(operation, bound)
+            client("C", message, message.name, message.portal)
         else:
-            operation = self.dialogue.client(chr(kind), message)
+            operation = client(chr(kind), message)
             if kind == 0x51 and operation is not None:
                 self._note_names(operation, message)
-        if kind in b"PBDEC":
-            self.group_upstream = True
-        elif kind == 0x53:
-            self.group_upstream = False
+            if kind != 0x44:
+                return
+        self.group_upstream = True
 
     def _note_names(self, operation: Operation, message: Message) -> None:
-        if message.verdict is None:
+        if message.verdict is None or message.verdict.plain:
             return
         judgement = message.verdict.judgement
         for prepares in judgement.prepares:

@@ -66,6 +66,8 @@ class Screen:
             self.hits += 1
             if blind not in self._young:
                 self._keep(blind if found.judgement.literal_blind else text, found)
+            if blind[1:] == text:
+                self._keep(text, found)  # nothing in it was blanked: next time it is found as it stands
             return found
         self.misses += 1
         try:

@@ -108,7 +108,7 @@ class Dialogue:
     # --- what the client sends ---------------------------------------------------
 
     def client(
-        self, kind: str, tag: Any = None, *, name: bytes = b"", portal: bytes = b"", text: bytes = b""
+        self, kind: str, tag: Any = None, name: bytes = b"", portal: bytes = b"", text: bytes = b""
     ) -> Operation | None:
         """A message goes to the target. Gives the operation that is owed an answer, or None."""
         if kind not in _CLIENT or (self._copy_in and kind not in _DURING_COPY):
@@ -310,6 +310,8 @@ class Dialogue:
 
     def _learn(self, op: Operation) -> None:
         """What a finished operation means for names."""
+        if op.kind == "D" or op.kind == "S":
+            return
         done = op.outcome in (Outcome.DONE, Outcome.SUSPENDED)
         if done and op.kind == "P":
             self._statements[op.name] = (op.text,)
@@ -320,7 +322,7 @@ class Dialogue:
                 self._portals.pop(op.portal[1:], None)
             else:
                 self._statements.pop(op.name, None)
-        if op.outcome is Outcome.SKIPPED:
+        if op.outcome is Outcome.SKIPPED or not (op.prepares or op.deallocates):
             return
         for name in op.deallocates if done else ():
             if name:
@@ -340,36 +342,44 @@ class Ahead:
     is a candidate; a Close or DEALLOCATE may fail and so removes nothing; a PREPARE only adds.
     """
 
-    __slots__ = ("_dialogue", "_here", "_maybe", "_portals_here", "_portals_maybe", "_synced")
+    __slots__ = ("_dialogue", "_here", "_maybe", "_portals_here", "_portals_maybe", "_synced", "_used")
 
     def __init__(self, dialogue: Dialogue) -> None:
         self._dialogue = dialogue
-        self.reset()
-
-    def reset(self) -> None:
-        """The dialogue was told of all."""
         self._here: dict[bytes, tuple[bytes, ...]] = {}
         self._maybe: dict[bytes, tuple[bytes, ...]] = {}
         self._portals_here: dict[bytes, tuple[Any, ...]] = {}
         self._portals_maybe: dict[bytes, tuple[Any, ...]] = {}
-        self._synced = False
+        self._synced = self._used = False
+
+    def reset(self) -> None:
+        """The dialogue was told of all."""
+        if self._used:
+            self._here.clear()
+            self._maybe.clear()
+            self._portals_here.clear()
+            self._portals_maybe.clear()
+            self._synced = self._used = False
 
     def parse(self, name: bytes, text: bytes) -> None:
+        self._used = True
         name = name[:LONGEST_NAME]
         self._here[name] = (*self._here.get(name, ()), text)
 
     def bind(self, portal: bytes, tag: Any) -> None:
+        self._used = True
         portal = portal[:LONGEST_NAME]
         self._portals_here[portal] = (*self._portals_here.get(portal, ()), tag)
 
     def prepare(self, name: bytes, text: bytes) -> None:
         """PREPARE name AS text may run behind here, or not: whatever comes between, this is a candidate."""
+        self._used = True
         name = name[:LONGEST_NAME]
         self._maybe[name] = (*self._maybe.get(name, ()), text)
 
     def group_ends(self) -> None:
         """Behind a Sync or Query: what is certain now, is a candidate then."""
-        self._synced = True
+        self._synced = self._used = True
         for name, texts in self._here.items():
             self._maybe[name] = (*self._maybe.get(name, ()), *texts)
         for name, tags in self._portals_here.items():
