@@ -126,6 +126,7 @@ class Relay:
         self._context, self._slow, self._finished = context, slow, finished
         self._durability, self.capture = durability, capture
         self._segment = -1
+        self._stands, self._encoded = ("", 0, 0), b""  # the last context, and its bytes
         self._stated: set[bytes] = set()
         self._unreleased = 0
         self._fsyncing = 0
@@ -498,8 +499,10 @@ class Relay:
         self._segment = segment
         self._stated.clear()
         dialogue = self.dialogue
-        context = self._context(dialogue.transaction_status, dialogue.open_syncs, len(dialogue.owed))
-        self.journal.put(self.number, FrameKind.CONTEXT, encode(context))
+        stands = (dialogue.transaction_status, dialogue.open_syncs, len(dialogue.owed))
+        if stands != self._stands:
+            self._stands, self._encoded = stands, encode(self._context(*stands))
+        self.journal.put(self.number, FrameKind.CONTEXT, self._encoded)
 
     def _state(self, message: Message) -> None:
         name = message.name.decode("utf-8", "replace")
