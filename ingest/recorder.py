@@ -102,6 +102,7 @@ class Recorder:
         self._buffer: list[bytes] = []
         self._size = 0
         self._commands: list[Waiting] = []
+        self._unrecorded: list[tuple[Waiting, JournalUnwritable]] = []  # came while nothing could be written
         self._turn_set = False
         self._late: asyncio.TimerHandle | None = None
         self._due: asyncio.TimerHandle | None = None
@@ -149,6 +150,7 @@ class Recorder:
         self._finish()
         why = JournalUnwritable("the gateway is stopping")
         self._sync.close(why)
+        self._refuse_unrecorded()
         commands, self._commands = self._commands, []
         refuse(commands, why)
         for timer in (self._late, self._due, self._retrying):
@@ -240,9 +242,13 @@ class Recorder:
         refuse: Callable[[Exception], None],
     ) -> None:
         """Exactly one of the two is called, in a later turn. A refused command may yet be in the journal."""
+        waiting = Waiting(durability, release, refuse)
         if self._fault is None:
             self.put(session, kind, data)
-        self._commands.append(Waiting(durability, release, refuse))
+            self._commands.append(waiting)
+        else:
+            # It is in no frame, so it must never be released: the disk may be back before this turn is.
+            self._unrecorded.append((waiting, self._fault))
         self._soon()
 
     def cut_now(self) -> None:
@@ -262,6 +268,7 @@ class Recorder:
         if self._late is not None:
             self._late.cancel()
             self._late = None
+        self._refuse_unrecorded()
         waiting, self._commands = self._commands, []
         before = self.bytes
         if self._fault is None:
@@ -278,6 +285,11 @@ class Recorder:
         self._end_segment()
         self._release(waiting, self.bytes - before)
         self._measure()
+
+    def _refuse_unrecorded(self) -> None:
+        unrecorded, self._unrecorded = self._unrecorded, []
+        for one, fault in unrecorded:
+            refuse([one], fault)
 
     def _write_all(self) -> None:
         """Raises JournalUnwritable: what is not written stays in the buffer, what is sealed stays pending."""

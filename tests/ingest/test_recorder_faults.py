@@ -173,3 +173,27 @@ def test_a_real_limit_of_the_kernel_is_refusal_then_goes_on(room) -> None:
     recorded = room.data()
     assert released <= set(recorded)
     assert recorded[-1] == b"again"
+
+
+async def test_a_command_that_came_while_nothing_was_written_is_refused_though_space_is_back(
+    room, command, monkeypatch
+) -> None:
+    """Its frame is in no journal; space came back between its arrival and its turn, and it went upstream."""
+    r = room.recorder()
+    await r.start()
+
+    def full(fd: int, data: bytes, at: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal.os, "pwrite", full)
+    assert await asyncio.wait_for(command(r, b"first"), 10) == "JournalUnwritable"
+    late = command(r, b"late")
+    monkeypatch.undo()
+    r._retrying.cancel()
+    r._retry()  # the timer, run before this turn as the loop may
+    assert r._fault is None
+    assert await asyncio.wait_for(late, 10) == "JournalUnwritable"
+    assert await asyncio.wait_for(command(r, b"after"), 10) == "released"
+    r.close()
+    assert b"late" not in room.data()
+    assert b"after" in room.data()
