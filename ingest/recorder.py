@@ -240,8 +240,9 @@ class Recorder:
         durability: Durability,
         release: Callable[[], None],
         refuse: Callable[[Exception], None],
-    ) -> None:
-        """Exactly one of the two is called, in a later turn. A refused command may yet be in the journal."""
+    ) -> bool:
+        """Exactly one of the two is called, in a later turn. True if the frame is, or will be, in the journal:
+        then it is even if it is refused. False: it is nowhere, and will be refused."""
         waiting = Waiting(durability, release, refuse)
         if self._fault is None:
             self.put(session, kind, data)
@@ -250,6 +251,7 @@ class Recorder:
             # It is in no frame, so it must never be released: the disk may be back before this turn is.
             self._unrecorded.append((waiting, self._fault))
         self._soon()
+        return self._fault is None
 
     def cut_now(self) -> None:
         """Close the segment at the end of this turn: somebody waits for what is in it."""

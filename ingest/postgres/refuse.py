@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from schemas.ids import ApprovalId, HoldId
 from schemas.records import Refused, Refusing
+from wire.postgres import messages as wire
 
 INSUFFICIENT_PRIVILEGE = "42501"
 NEEDS_APPROVAL = "TL001"
@@ -55,6 +56,11 @@ def substitute(refusal: Refusal, *, simple: bool) -> bytes:
         return b"Q%b%b" % ((len(body) + 4).to_bytes(4, "big"), body)
     body = b"\0tl-%b\0\0\0\0\0\0\0" % nonce
     return b"B%b%b" % ((len(body) + 4).to_bytes(4, "big"), body)
+
+
+def describe_missing(refusal: Refusal) -> bytes:
+    """Fails as `substitute` does, where there is no command to stand in for."""
+    return wire.describe("S", b"tl-" + refusal.nonce.encode("ascii"))
 
 
 def copy_fail(refusal: Refusal) -> bytes:

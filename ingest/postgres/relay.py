@@ -63,7 +63,7 @@ class Journal(Protocol):
         durability: Durability,
         release: Callable[[], None],
         refuse: Callable[[Exception], None],
-    ) -> None: ...
+    ) -> bool: ...
 
     def cut_now(self) -> None: ...
 
@@ -391,13 +391,14 @@ class Relay:
             strict = True  # one behind another: a later command is never released before an earlier one
         self._unreleased += 1
         self._fsyncing += strict
-        journal.put_command(
+        recorded = [False]  # known before either of the two is called
+        recorded[0] = journal.put_command(
             number,
             FrameKind.CLIENT,
             data,
             Durability.FSYNC if strict else Durability.WRITE,
             partial(self._release, upstream, strict),
-            partial(self._journal_refused, messages, data, base, strict),
+            partial(self._journal_refused, messages, recorded, strict),
         )
 
     def _tell(self, message: Message) -> None:
@@ -466,8 +467,13 @@ class Relay:
         else:
             self._behind += upstream
 
-    def _journal_refused(self, messages: list[Message], data: bytes, base: int, strict: bool, error: Exception) -> None:
-        """Nothing of the client's goes upstream unrecorded: stand-ins of ours do, so that upstream says its state."""
+    def _journal_refused(self, messages: list[Message], recorded: list[bool], strict: bool, error: Exception) -> None:
+        """Nothing of the client's goes upstream unrecorded: stand-ins of ours do, so that upstream says its state.
+
+        Where the client's frame is in no journal, the stand-ins are put as the frame, marked refused, and are
+        written when there is space: else their answers would be answers to nothing, and the transcript would
+        give the session up, with what runs in it after space is back.
+        """
         self._unreleased -= 1
         self._fsyncing -= strict
         cause = error.__cause__ or error
@@ -475,19 +481,14 @@ class Relay:
         refusal = refuse.not_recorded(disk_full=disk_full).with_nonce()
         self.refusals.append(refusal)
         self.refused += 1
-        parts = []
-        for message in messages:
-            whole = data[message.start - base : message.end - base]
-            if message.kind in b"QF":
-                parts.append(refuse.substitute(refusal, simple=True))
-            elif message.kind in b"PBDEC":
-                parts.append(refuse.substitute(refusal, simple=False))
-            elif message.kind in b"dcf":
-                parts.append(refuse.copy_fail(refusal) if message is messages[-1] else b"")
-            else:
-                parts.append(whole)
+        upstream, commands = _stand_ins(messages, refusal)
+        if not recorded[0]:
+            self.mark()
+            for offset in commands:
+                self.journal.put(self.number, FrameKind.REFUSED, encode(refusal.record(offset)))
+            self.journal.put(self.number, FrameKind.CLIENT, upstream)
         if not self.target.lost:
-            self.target.write(b"".join(parts))
+            self.target.write(upstream)
 
     # --- segments that read alone -----------------------------------------------
 
@@ -696,6 +697,30 @@ class Relay:
         else:  # a hold says that its client is gone before the session says that it is closed
             busy.add_done_callback(lambda _: self._finished(self, reason))
             busy.cancel()
+
+
+def _stand_ins(messages: list[Message], refusal: Refusal) -> tuple[bytes, list[int]]:
+    """What goes upstream in place of these messages, and at which offsets a command is refused in it.
+
+    One stand-in a command (Query, FunctionCall, Bind), so that commands and exchanges stay equal in number; a group
+    that only prepares gets one that fails and is none. Sync and Flush stay.
+    """
+    parts, commands, size = [], [], 0
+    only_prepares = not any(m.kind in b"QFB" for m in messages)
+    for message in messages:
+        if message.kind in b"QFB":
+            part = refuse.substitute(refusal, simple=message.kind != 0x42)
+            commands.append(size)
+        elif message.kind in b"PDEC":
+            part = refuse.describe_missing(refusal) if only_prepares else b""
+            only_prepares = False
+        elif message.kind in b"dcf":
+            part = refuse.copy_fail(refusal) if message is messages[-1] else b""
+        else:  # Sync, Flush, Terminate: nothing in them but their kind
+            part = b"%c\0\0\0\4" % message.kind
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts), commands
 
 
 __all__ = ["PROBE", "Journal", "Message", "Relay", "made"]

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from evidence.verify import verify
-from schemas.records import Gap, Undecoded
+from schemas.records import Exchange, Gap, Result, SessionClosed, Undecoded
 from tallystick import config
 from tests.scenarios.conftest import Make
 
@@ -75,6 +75,11 @@ def test_a_full_journal_refuses_and_goes_on_when_there_is_space(deploy: Make, sm
     recorded = [m for _, text in deployment.commands() for m in executed if f"mark-{m}-end" in text]
     assert sorted(recorded) == sorted(executed)
     bodies = [entry.body for entry in deployment.entries()]
+    # The refused ones are on record too, as refused: the session is complete.
+    closed = next(b for b in bodies if isinstance(b, SessionClosed))
+    exchanges = [b for b in bodies if isinstance(b, Exchange) and b.session == closed.session]
+    assert len(exchanges) == closed.commands
+    assert sum(b.result is Result.REFUSED for b in exchanges) >= 5
     # A chunk number sealed with two contents would not open, or would break the chain.
     assert not [b for b in bodies if isinstance(b, Gap | Undecoded)]
     assert verify(config.load(deployment.made.config).store_dir, deployment.vkey()).code == 0

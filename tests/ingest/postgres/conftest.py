@@ -51,14 +51,15 @@ class MemoryJournal:
         if kind is FrameKind.HOLD and self.on_hold is not None:
             self.on_hold(decode(data))
 
-    def put_command(self, session, kind, data, durability, release, refuse) -> None:
+    def put_command(self, session, kind, data, durability, release, refuse) -> bool:
         loop = asyncio.get_running_loop()
         if self.full:
             loop.call_soon(refuse, OSError(errno.ENOSPC, "full"))
-            return
+            return False
         self.frames.append((session, kind, data))
         self.durabilities.append(durability)
         loop.call_soon(release)
+        return True
 
     def cut_now(self) -> None:
         self.segment += 1

@@ -7,8 +7,12 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
+from psycopg import pq
 
-from schemas.frames import FrameKind
+from schemas.frames import Frame, FrameKind
+from schemas.records import Result
+from stream.exchange import RawExchange
+from stream.transcript import Transcript
 
 
 def test_psycopg_and_its_frames(bench: Any) -> None:
@@ -99,3 +103,42 @@ def test_a_full_journal_refuses_and_recovers(bench: Any, postgres: Any) -> None:
         bench.journal.full = False
         assert c.execute("select 2").fetchone() == (2,)
     assert "never recorded" not in postgres.log_since(size)
+
+
+def _exchanges(bench: Any) -> list[tuple[bytes, Result]]:
+    """What the pipeline makes of these frames, as one segment: whatever went wrong, no later command is passed over."""
+    transcript = Transcript(bench.journal.recorder)
+    transcript.segment(bench.journal.boot)
+    items = [
+        item for session, kind, data in bench.journal.frames for item in transcript.feed(Frame(0, session, kind, data))
+    ]
+    return [(i.what.text, i.what.result) for i in items if isinstance(i.what, RawExchange)]
+
+
+@pytest.mark.parametrize("how", ["simple", "extended", "pipeline", "prepare only"])
+def test_what_a_full_journal_refused_is_told_and_hides_nothing_behind_it(bench: Any, how: str) -> None:
+    """A command without a frame has an answer to nothing: the transcript gave the session up, and what came next."""
+    with psycopg.connect(bench.url(), autocommit=True) as c:
+        c.execute("select 1")
+        bench.journal.full = True
+        with pytest.raises(psycopg.errors.DiskFull):
+            if how == "simple":
+                c.execute("select 'never'")
+            elif how == "extended":
+                c.execute("select 'never', %s::int", (1,))
+            elif how == "prepare only":
+                c.pgconn.prepare(b"p", b"select 'never'")
+                result = c.pgconn.exec_prepared(b"p", [])
+                raise psycopg.errors.lookup(result.error_field(pq.DiagnosticField.SQLSTATE).decode())
+            else:
+                with c.pipeline():
+                    c.execute("select 'never', %s::int", (1,))
+                    c.execute("select 'never', %s::int", (2,))
+        bench.journal.full = False
+        assert c.execute("select 2").fetchone() == (2,)
+    found = _exchanges(bench)
+    assert (found[0], found[-1]) == ((b"select 1", Result.EXECUTED), (b"select 2", Result.EXECUTED))
+    refused = [result for _, result in found[1:-1]]
+    assert refused == [Result.REFUSED] * len(refused)
+    assert len(found) == bench.running.gateway.metrics.commands, "the count at the close is the count of exchanges"
+    assert b"never" not in b"".join(bench.journal.of(FrameKind.CLIENT))
