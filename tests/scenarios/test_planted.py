@@ -31,7 +31,7 @@ def text() -> str:
     return f"card {CARD} or {CARD_SPACED}, ssn {SSN}, {EMAIL}, {IBAN}, aws {AWS} secret {AWS_SECRET}, {JWT}\n{PEM}"
 
 
-PACKED = base64.b64encode(gzip.compress(text().encode())).decode()
+PACKED = base64.b64encode(gzip.compress(text().encode(), mtime=0)).decode()
 
 
 def _traffic(deployment: Deployment) -> None:
@@ -47,7 +47,8 @@ def _traffic(deployment: Deployment) -> None:
         db.execute("insert into people (id, note) values (6, %s)", (base64.b64encode(text().encode()).decode(),))
         db.execute("insert into people (id, note) values (7, %s)", (text().encode().hex(),))
         db.execute(
-            "insert into people (id, note) values (8, %s)", (base64.b64encode(gzip.compress(text().encode())).decode(),)
+            "insert into people (id, note) values (8, %s)",
+            (base64.b64encode(gzip.compress(text().encode(), mtime=0)).decode(),),
         )
         assert len(db.execute("select * from people order by id").fetchall()) == 8
         assert len(db.execute("select * from people where id > %s", (0,), binary=True).fetchall()) == 8
@@ -151,21 +152,21 @@ def _zip() -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        CARD.encode(),
-        b"x" + base64.b64encode(b"zz" + CARD.encode() + b"q"),
-        b"x" + base64.b64encode(b"z" + CARD.encode()),
-        CARD.encode().hex().encode(),
-        b"noise" + zstandard.compress(b"a" * 50 + CARD.encode()),
-        b"noise" + gzip.compress(CARD.encode()),
-        _avro(),
-        _zip(),
-    ],
-)
-def test_the_search_would_find_it(tmp_path: Path, raw: bytes) -> None:
-    (tmp_path / "f").write_bytes(raw)
+HIDDEN = {  # by name: two workers that collect these in different seconds must see the same tests
+    "raw": CARD.encode(),
+    "base64": b"x" + base64.b64encode(b"zz" + CARD.encode() + b"q"),
+    "base64 one byte off": b"x" + base64.b64encode(b"z" + CARD.encode()),
+    "hex": CARD.encode().hex().encode(),
+    "zstd": b"noise" + zstandard.compress(b"a" * 50 + CARD.encode()),
+    "gzip": b"noise" + gzip.compress(CARD.encode(), mtime=0),
+    "avro": _avro(),
+    "zip": _zip(),
+}
+
+
+@pytest.mark.parametrize("form", HIDDEN)
+def test_the_search_would_find_it(tmp_path: Path, form: str) -> None:
+    (tmp_path / "f").write_bytes(HIDDEN[form])
     assert searching.found_in(tmp_path / "f", PLANTED) == [CARD]
 
 
