@@ -36,7 +36,7 @@ bench: setup
 # For developers, after a change of dependencies in pyproject.toml (needs the registry).
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra demo --extra dev \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra demo --extra full --extra dev \
 		--output-file requirements.lock pyproject.toml tools/build-requirements.in
 
 clean:
