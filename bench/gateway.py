@@ -53,7 +53,9 @@ async def serve(port: int, target: str, durability: str, home: Path) -> None:
     from nacl.public import PrivateKey
 
     public = bytes(PrivateKey.generate().public_key)
-    recorder = Recorder("bench", home, Signer("gateway", b"s" * 32), MaskerPublic("m1", public), NoBus(), "bench")
+    recorder = Recorder(
+        "bench", home, Signer("gateway", b"s" * 32), MaskerPublic("m1", public), NoBus(), "bench", "policy"
+    )
     await recorder.start()
     identity = Identity("bench", "bench", str(Verifier.of("bench", b"0123456789abcdef")))
     settings = GatewaySettings(

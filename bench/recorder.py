@@ -35,7 +35,7 @@ class Nowhere:
 async def run(place: Path, durability: Durability, sessions: int, commands: int) -> tuple[float, float, float]:
     """Microseconds a command, microseconds a chunk of CPU, commands a chunk."""
     signer, masker = keyfiles.load_signer(place / "keys", "gateway"), keyfiles.load_masker_public(place / "keys")
-    recorder = Recorder(f"{durability}.{sessions}", place / "journal", signer, masker, Nowhere(), "bench")
+    recorder = Recorder(f"{durability}.{sessions}", place / "journal", signer, masker, Nowhere(), "bench", "policy")
     await recorder.start()
     loop, left, done = asyncio.get_running_loop(), [commands], asyncio.Event()
 

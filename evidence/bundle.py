@@ -32,7 +32,8 @@ Open index.html. To check everything, offline, with the log's verifier key from 
     tallystick verify THIS.zip --key LOG.vkey
 
 batches/ and checkpoints/  the whole log, from its first entry: Avro files, C2SP signed notes
-population.csv, exchanges.csv, exceptions.csv, gaps.csv, approvals/   all recomputed by the verifier from batches/
+population.csv, exchanges.csv, exceptions.csv, gaps.csv, policies.csv, approvals/
+                           all recomputed by the verifier from batches/
 samples/                   masked text of exchanges drawn by the seed in query.json
 proofs/*.tlog-proof        C2SP proofs that an entry is in the log; any tlog tool checks them
 keys/                      verifier key; the log's enrolments, and the root key that signed them; reviewers' public keys

@@ -31,6 +31,7 @@ from schemas.records import (
     Hold,
     HoldGone,
     KeyEnrolled,
+    PolicyInForce,
     Refusal,
     Released,
     Result,
@@ -84,6 +85,7 @@ def derive(log: Log, query: Query) -> dict[str, bytes]:
         "exchanges.csv": _entries_csv(entries, Exchange),
         "gaps.csv": _entries_csv(entries, Gap),
         "keys/enrolments.json": as_json([described(e) for e in log.entries if isinstance(e.entry.body, KeyEnrolled)]),
+        "policies.csv": _entries_csv([e for e in log.entries if e.entry.time_us < query.to_us], PolicyInForce),
         "exceptions.csv": _exceptions(entries),
     }
     for request, about in requests.items():

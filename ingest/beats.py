@@ -19,7 +19,7 @@ from bus.topics import COVERED, EVENTS, BusDown, Consumer, Producer
 from ingest.journal_home import LAST_BEAT
 from schemas.codec import CodecError, decode, encode
 from schemas.ids import START, Position, RecorderId, beats_source, journal_source
-from schemas.records import Beat, Boot, Covered, Event, EventBatch, LedgerEntry
+from schemas.records import Beat, Boot, Covered, Event, EventBatch, LedgerEntry, PolicyInForce
 from seal.event_batch import sign_batch
 from seal.sign import Signer
 
@@ -35,13 +35,16 @@ class Beats:
         self._last = START
         self._unsent: bytes | None = None
 
-    async def boot(self, boot: Boot) -> None:
-        """Registers the boot; first what the boot before may not have got through. Raises BusDown."""
+    async def boot(self, boot: Boot, policy: PolicyInForce) -> None:
+        """Registers the boot and what it screens by, behind what the boot before may not have got through.
+
+        Raises BusDown.
+        """
         if self._file.exists():
             kept = self._file.read_bytes()
             await self._send(kept)
             self._last = decode(kept).last
-        await self._keep(boot, Position(boot.boot, 0), boot.started_us)
+        await self._keep(Position(boot.boot, 0), boot.started_us, boot, policy)
         await self._send_kept()
 
     async def beat(self, beat: Beat) -> None:
@@ -52,7 +55,7 @@ class Beats:
                 await self._send_kept()  # also one whose sender was cancelled
                 if made:
                     return
-                await self._keep(beat, Position(beat.boot, beat.number), beat.at_us)
+                await self._keep(Position(beat.boot, beat.number), beat.at_us, beat)
                 made = True
             except BusDown as e:
                 _log.warning("the bus does not take beats; trying again", fault=str(e))
@@ -66,12 +69,14 @@ class Beats:
     async def _send(self, batch: bytes) -> None:
         await self._producer.send(EVENTS, [(self._recorder.encode(), batch)])
 
-    async def _keep(self, body: Boot | Beat, position: Position, at_us: int) -> None:
-        leaf = encode(LedgerEntry(self._source, position, at_us, body=body))
-        batch = EventBatch(self._source, self._recorder, self._last, position, (Event(leaf, b""),), "", b"")
+    async def _keep(self, first: Position, at_us: int, *bodies: Boot | PolicyInForce | Beat) -> None:
+        positions = [Position(first.major, first.minor, n) for n in range(len(bodies))]
+        entries = [LedgerEntry(self._source, at, at_us, body=body) for at, body in zip(positions, bodies, strict=True)]
+        events = tuple(Event(encode(entry), b"") for entry in entries)
+        batch = EventBatch(self._source, self._recorder, self._last, positions[-1], events, "", b"")
         made = encode(sign_batch(self._signer, batch))
         await asyncio.to_thread(_replace, self._file, made)
-        self._last, self._unsent = position, made
+        self._last, self._unsent = positions[-1], made
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -37,7 +37,7 @@ from ingest.settings import Durability
 from schemas.codec import encode
 from schemas.frames import HEADER, FrameKind
 from schemas.ids import START
-from schemas.records import Beat, Boot, BootMark, Elided
+from schemas.records import Beat, Boot, BootMark, Elided, PolicyInForce
 from seal.keyfiles import MaskerPublic
 from seal.sign import Signer
 
@@ -71,6 +71,7 @@ class Recorder:
         masker: MaskerPublic,
         producer: Producer,
         version: str,
+        policy: str,
         *,
         epoch_s: float = EPOCH_S,
         beat_s: float = BEAT_S,
@@ -78,14 +79,15 @@ class Recorder:
         covered: Consumer | None = None,
         prune: Callable[[str, int], Awaitable[object]] | None = None,
     ) -> None:
-        """`name` is `<gateway>.<worker>`; `directory` holds one folder a recorder. Raises RecorderTaken.
+        """`name` is `<gateway>.<worker>`; `directory` holds one folder a recorder; `version` is the program's,
+        `policy` that of the rules this boot screens by. Raises RecorderTaken.
 
         `congested` is told when reading should stop, and go on. With `covered` (a consumer of that topic, in a
         group of its own) and `prune(recorder, epoch)` journal files go once the ledger has them.
         """
         self.recorder, self._place = identity(name, directory)
         self._lock = lock(self._place)
-        self._signer, self._masker, self._version = signer, masker, version
+        self._signer, self._masker, self._version, self._policy = signer, masker, version, policy
         self._epoch_s, self._beat_s = epoch_s, beat_s
         self._tell_congested = congested
         self._loop = asyncio.get_running_loop()
@@ -125,7 +127,10 @@ class Recorder:
         started = _micros()
         self.put(0, FrameKind.BOOT, encode(BootMark(self.recorder, self.boot, started)))
         self._turn()
-        await self._beats.boot(Boot(self.recorder, self.boot, left.boot, *left.end, self._version, started))
+        await self._beats.boot(
+            Boot(self.recorder, self.boot, left.boot, *left.end, self._version, started),
+            PolicyInForce(self._policy, self.recorder, started),
+        )
         self._tasks.append(asyncio.create_task(self._beat()))
         if self._coverage:
             self._tasks.append(asyncio.create_task(self._look(self._coverage)))

@@ -28,7 +28,7 @@ Source = NewType("Source", str)
 class Position(NamedTuple):
     """Where a source stands. Compares as a tuple; the parts mean, by source:
 
-    journal: (epoch, chunk, index in chunk); beats: (boot, n, 0);
+    journal: (epoch, chunk, index in chunk); beats: (boot, n, index);
     approvals: (offset of the input, index of the output, 0); shard: (seq, n, 0).
     """
 

@@ -39,6 +39,7 @@ async def gateway(config: Config, chosen: GatewayConfig, say: Say, stop: asyncio
         masker,
         bus.producer(),
         VERSION,
+        rules.version,
         congested=congested,
         covered=bus.consumer(f"gateway-{chosen.name}", [COVERED]),
         prune=bus.prune_journal,

@@ -46,7 +46,7 @@ class Room:
 
     def recorder(self, **more: object) -> Recorder:
         signer, masker = keyfiles.load_signer(self.keys, "gateway"), keyfiles.load_masker_public(self.keys)
-        return Recorder("orders.0", self.journal, signer, masker, more.pop("bus", self.bus), "0", **more)
+        return Recorder("orders.0", self.journal, signer, masker, more.pop("bus", self.bus), "0", "policy", **more)
 
     def segments(self) -> list[list[Frame]]:
         """Everything in the journal, each segment checked as a stranger would."""

@@ -53,6 +53,19 @@ async def test_a_boot_beats_and_says_farewell_with_true_counts(room, command) ->
     check_no_hole(room)
 
 
+async def test_a_boot_tells_the_policy_it_screens_by(room) -> None:
+    r = room.recorder()
+    await r.start()
+    await r.stop()
+    told = [decode(event.leaf) for event in room.bus.batches[0].events]
+    assert [(entry.position, type(entry.body).__name__) for entry in told] == [
+        (Position(0, 0, 0), "Boot"),
+        (Position(0, 0, 1), "PolicyInForce"),
+    ]
+    assert (told[1].body.version, told[1].body.by) == ("policy", r.recorder)
+    check_no_hole(room)
+
+
 async def test_the_next_boot_names_the_one_before_and_its_end(room, command) -> None:
     for n in range(3):
         r = room.recorder()

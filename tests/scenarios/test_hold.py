@@ -12,7 +12,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from schemas.records import Exchange, Grant, Hold, HoldGone, Refusal, Released, Result, Vote
+from policy import rules
+from schemas.records import (
+    Exchange,
+    Grant,
+    Hold,
+    HoldGone,
+    PolicyInForce,
+    Refusal,
+    Released,
+    Result,
+    SessionOpened,
+    Vote,
+)
 from tests.scenarios.conftest import Deployment, Make
 
 REQUEST = re.compile(r"req-[a-z2-7]{16}")
@@ -157,6 +169,9 @@ def _ledger_agrees(deployment: Deployment) -> None:
     assert {b.hold for b in released} <= granted
     gone = {b.hold for b in bodies if isinstance(b, HoldGone)}
     assert {h.hold for h in holds} == set(answered) | gone
+    policy = rules.parse((deployment.place / "policy.yaml").read_text()).version
+    assert {b.version for b in bodies if isinstance(b, PolicyInForce)} == {policy}, "the rules in force are on record"
+    assert {b.policy_version for b in bodies if isinstance(b, SessionOpened)} == {policy}
     assert [b.choice.value for b in bodies if isinstance(b, Vote)] == ["deny", "approve", "approve"]
     executed = [(b, text) for b, text in deployment.commands() if b.hold and b.result is Result.EXECUTED]
     assert [text for _, text in executed] == ["delete from approved where n > $1 or true", "delete from changed"]

@@ -238,7 +238,15 @@ def test_a_bundle_verifies_and_has_what_an_auditor_opens(pristine: Deployment, b
     done = tallystick("verify", str(bundle), "--key", str(pristine.vkey), "--json")
     assert (done.returncode, json.loads(done.stdout)["outcome"]) == (0, "valid")
     parts = archive.unpack(bundle.read_bytes()).parts
-    assert {"index.html", "population.csv", "exchanges.csv", "exceptions.csv", "gaps.csv", "query.json"} <= set(parts)
+    assert {
+        "index.html",
+        "population.csv",
+        "exchanges.csv",
+        "exceptions.csv",
+        "gaps.csv",
+        "policies.csv",
+        "query.json",
+    } <= set(parts)
     assert f"approvals/{REQUEST}.json" in parts
     assert b"tok:email:AAAA" in b"".join(d for n, d in parts.items() if n.startswith("samples/"))
     page = parts["index.html"].decode()
