@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from bus.follow import JournalTopic
 from bus.journal import epoch_path, epochs
-from bus.topics import APPROVALS, COVERED, EVENTS, GRANTS, JOURNAL, BusDown, Message
+from bus.topics import APPROVALS, COVERED, EVENTS, GRANTS, JOURNAL, BusDown, Message, check_size
 
 T = TypeVar("T")
 Hook = Callable[[str], None]
@@ -89,8 +89,14 @@ class LocalBus:
     def producer(self) -> LocalProducer:
         return LocalProducer(self)
 
-    def consumer(self, group: str, topics: Sequence[str]) -> LocalConsumer:
-        return LocalConsumer(self, group, topics)
+    async def consumer(
+        self, group: str, topics: Sequence[str], partitions: Sequence[int] | None = None
+    ) -> LocalConsumer:
+        if partitions is not None and (JOURNAL in topics or list(partitions) != [0]):
+            raise ValueError("a topic of the embedded bus has partition 0; the journal is read whole")
+        made = LocalConsumer(self, group, topics)
+        await self.run(made.begin)
+        return made
 
     def table(self, name: str) -> LocalTable:
         return LocalTable(self, name)
@@ -162,6 +168,7 @@ class LocalProducer:
 
     async def send(self, topic: str, items: Sequence[tuple[bytes, bytes]]) -> None:
         table = _table_of(topic)
+        check_size(items)
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("BEGIN IMMEDIATE")
@@ -175,8 +182,6 @@ class LocalProducer:
 
 
 class LocalConsumer:
-    """One reader. Not to be used by two tasks at once."""
-
     def __init__(self, bus: LocalBus, group: str, topics: Sequence[str]) -> None:
         self._bus, self._group = bus, group
         self._tables = {topic: _table_of(topic) for topic in topics if topic != JOURNAL}
@@ -184,9 +189,8 @@ class LocalConsumer:
         self._journal: JournalTopic | None = None
         if JOURNAL in topics:
             self._journal = JournalTopic(bus.journal_dir)
-        bus.now(self._begin)
 
-    def _begin(self, db: sqlite3.Connection) -> None:
+    def begin(self, db: sqlite3.Connection) -> None:
         for topic, table in self._tables.items():
             if self._group:
                 self._at[topic] = (_committed(db, self._group, topic, 0) or (0, ""))[0]

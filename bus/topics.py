@@ -16,6 +16,9 @@ APPROVALS = "approvals"  # HoldRaised, HoldEnded, Vote, BootStarted, Tick; read 
 GRANTS = "grants"  # Grant, Refusal, Pending, key recorder; read by gateways
 COVERED = "covered"  # Covered, key source; read by recorders
 
+LARGEST_MESSAGE = 4 * 1024 * 1024
+"""Key and value. A segment is at most 512 KiB and one chunk of 1 MiB and one frame, so this leaves room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -34,16 +37,51 @@ class BusDown(RuntimeError):
     """The bus did not take or give; nothing may be assumed. Restart or retry."""
 
 
+class BusRefused(BusDown):
+    """The bus is there and says no: a credential, a certificate, a topic. Waiting does not mend it; somebody must."""
+
+
+class MessageTooLarge(ValueError):
+    """Above LARGEST_MESSAGE: no driver takes it, now or later. Nothing of its `send` was sent."""
+
+
+class OffsetLost(RuntimeError):
+    """What a group should read next is gone, or never was: deleted too early, or the topic was made again.
+
+    Nothing is skipped: every `batch` raises this until `seek` says where to go on (`first`, as a rule), and
+    whoever seeks says on record what is missing.
+    """
+
+    def __init__(self, topic: str, partition: int, wanted: int, first: int, end: int) -> None:
+        """Offsets: the one to be read next; those now there are `first` up to, not including, `end`."""
+        super().__init__(f"{topic}/{partition}: offset {wanted} is not there; {first} to {end} (not included) are")
+        self.topic, self.partition, self.wanted, self.first, self.end = topic, partition, wanted, first, end
+
+
+def check_size(items: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raises MessageTooLarge."""
+    for key, value in items:
+        if len(key) + len(value) > LARGEST_MESSAGE:
+            raise MessageTooLarge(f"a message of {len(key) + len(value)} bytes; {LARGEST_MESSAGE} is the most")
+
+
 class Producer(Protocol):
     async def send(self, topic: str, items: Sequence[tuple[bytes, bytes]]) -> None:
-        """Durable, in this order, when it returns. Items are (key, value). Raises BusDown."""
+        """Durable when it returns, in this order for each key. Items are (key, value).
+
+        Raises BusDown, and then any of them may have been sent all the same; MessageTooLarge before any was.
+        """
 
 
 class Consumer(Protocol):
-    """One reader of some topics in one group; starts at what the group committed, or at the start."""
+    """One reader of some topics in one group; starts at what the group committed, or at the start.
+
+    It reads the partitions it was told to and takes no part in any division of them. Not for two tasks at once.
+    Everything here raises BusDown.
+    """
 
     async def batch(self, most: int, timeout_s: float) -> list[Message]:
-        """Up to `most` messages, in offset order a partition; [] after the timeout."""
+        """Up to `most` messages, in offset order a partition; [] after the timeout. Raises OffsetLost."""
 
     async def commit(self, upto: Message, metadata: str = "") -> None:
         """This message and all before it in its partition are done with."""
@@ -73,9 +111,16 @@ class Bus(Protocol):
 
     def producer(self) -> Producer: ...
 
-    def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
-        """`group` "" reads from the current end and commits nothing."""
+    async def consumer(self, group: str, topics: Sequence[str], partitions: Sequence[int] | None = None) -> Consumer:
+        """Of these partitions of each topic; None is all. Raises BusDown.
 
-    def table(self, name: str) -> Table: ...
+        `group` "" reads from the end as it is when this returns, and commits nothing.
+        """
 
     async def close(self) -> None: ...
+
+
+class TableBus(Bus, Protocol):
+    """A bus that holds state too: the embedded one. In full mode tables are Faust's."""
+
+    def table(self, name: str) -> Table: ...

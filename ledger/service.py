@@ -109,7 +109,7 @@ class LedgerService:
         """Until `stop`. Raises Fenced, CannotRecover, StoreBroken, BusDown."""
         self._now = asyncio.get_running_loop().time
         self._writer = await asyncio.to_thread(Writer, self._store, self.shard, self._origin, self._signer, self._at)
-        self._consumer: Consumer = self._bus.consumer(f"ledger-{self.shard}", [EVENTS])
+        self._consumer: Consumer = await self._bus.consumer(f"ledger-{self.shard}", [EVENTS], [self._partition])
         self._producer = self._bus.producer()
         self._last: Message | None = None
         self._committed_at = self._now()

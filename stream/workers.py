@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from approvals.state import State
 from approvals.votes import Directory
-from bus.topics import APPROVALS, JOURNAL, Bus, BusDown
+from bus.topics import APPROVALS, JOURNAL, BusDown, TableBus
 from schemas.codec import encode
 from schemas.ids import SessionId
 from schemas.records import Tick
@@ -61,7 +61,7 @@ class Worker:
     """A stage, its group and its table, until stopped."""
 
     def __init__(
-        self, bus: Bus, group: str, topic: str, new: Callable[[], Stage], at: Callable[[str], None] = nothing
+        self, bus: TableBus, group: str, topic: str, new: Callable[[], Stage], at: Callable[[str], None] = nothing
     ) -> None:
         self._bus, self._group, self._topic, self._new, self._at = bus, group, topic, new, at
         self._stop = asyncio.Event()
@@ -84,7 +84,7 @@ class Worker:
         table = self._bus.table(self._group)
         stage = self._new()
         stage.restore(await table.items())
-        consumer, producer = self._bus.consumer(self._group, (self._topic,)), self._bus.producer()
+        consumer, producer = await self._bus.consumer(self._group, (self._topic,)), self._bus.producer()
         self.ready = True
         while True:
             last = self._stop.is_set()  # asked before the turn: what came until then is still done
@@ -105,7 +105,7 @@ class MaskWorker(Worker):
 
     def __init__(
         self,
-        bus: Bus,
+        bus: TableBus,
         tools: Tools,
         masker: MaskerKeys,
         enrolled: Enrolled,
@@ -123,7 +123,9 @@ class MaskWorker(Worker):
 class ApprovalsWorker(Worker):
     """Role `worker --steps approvals`: the step, and a Tick a second while there is something to expire."""
 
-    def __init__(self, bus: Bus, signer: Signer, directory: Directory, at: Callable[[str], None] = nothing) -> None:
+    def __init__(
+        self, bus: TableBus, signer: Signer, directory: Directory, at: Callable[[str], None] = nothing
+    ) -> None:
         self._stage = ApprovalsStage(signer, directory)
 
         def new() -> Stage:

@@ -41,10 +41,11 @@ async def gateway(config: Config, chosen: GatewayConfig, say: Say, stop: asyncio
         VERSION,
         rules.version,
         congested=congested,
-        covered=bus.consumer(f"gateway-{chosen.name}", [COVERED]),
+        covered=await bus.consumer(f"gateway-{chosen.name}", [COVERED]),
         prune=bus.prune_journal,
     )
-    door = Gateway(settings, recorder, rules, bus.consumer("", [GRANTS]), match, config.data / f"used-{chosen.name}")
+    grants = await bus.consumer("", [GRANTS])
+    door = Gateway(settings, recorder, rules, grants, match, config.data / f"used-{chosen.name}")
     running.append(door)
 
     def figures() -> Mapping[str, float]:

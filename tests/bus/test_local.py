@@ -1,4 +1,4 @@
-"""What every bus must do (the contract), on the local one, and what only the local one does."""
+"""The contract of a bus on the embedded one, and what only that one does."""
 
 import asyncio
 import os
@@ -14,11 +14,12 @@ import pytest
 from bus import journal
 from bus.follow import DAMAGE, offset_of
 from bus.local import LocalBus
-from bus.topics import APPROVALS, COVERED, EVENTS, GRANTS, JOURNAL, Bus, BusDown, Message
+from bus.topics import APPROVALS, COVERED, EVENTS, JOURNAL, BusDown
 from schemas.codec import decode
 from schemas.ids import RecorderId
 from schemas.records import JournalSegment
 from seal.segment import CHAIN_START, next_chain
+from tests.bus.contract import Contract, values
 
 NAME = "g.0.00000000"
 
@@ -28,10 +29,6 @@ async def bus(tmp_path: Path) -> AsyncIterator[LocalBus]:
     made = LocalBus(tmp_path)
     yield made
     await made.close()
-
-
-def values(messages: list[Message]) -> list[bytes]:
-    return [m.value for m in messages]
 
 
 def write_epoch(directory: Path, epoch: int, segments: list[list[bytes]]) -> journal.JournalWriter:
@@ -48,76 +45,40 @@ def write_epoch(directory: Path, epoch: int, segments: list[list[bytes]]) -> jou
     return writer
 
 
-class TestContract:
-    """Kafka's driver runs these too."""
+class TestContract(Contract):
+    """tests/bus/contract.py, on the embedded bus."""
 
-    async def test_messages_come_in_order_and_as_they_were_sent(self, bus: Bus) -> None:
-        await bus.producer().send(EVENTS, [(b"k", b"\x00\xff"), (b"", b"")])
-        await bus.producer().send(EVENTS, [(b"k", b"third")])
-        got = await bus.consumer("g", [EVENTS]).batch(10, 1)
-        assert values(got) == [b"\x00\xff", b"", b"third"]
-        assert [m.key for m in got] == [b"k", b"", b"k"]
-        assert [m.offset for m in got] == sorted({m.offset for m in got})
-        assert [m.time_us for m in got] == sorted(m.time_us for m in got)
 
-    async def test_a_batch_is_no_larger_than_asked_and_goes_on_where_it_ended(self, bus: Bus) -> None:
-        await bus.producer().send(EVENTS, [(b"", b"%d" % i) for i in range(5)])
-        consumer = bus.consumer("g", [EVENTS])
-        assert values(await consumer.batch(3, 1)) == [b"0", b"1", b"2"]
-        assert values(await consumer.batch(3, 1)) == [b"3", b"4"]
-        assert await consumer.batch(3, 0.01) == []
+async def test_a_table_keeps_bytes_as_they_are_and_changes_all_at_once(bus: LocalBus) -> None:
+    table = bus.table("t")
+    await table.put({b"1": b"\x00{", b"gone": b"x"})
+    await table.put({b"gone": None, b"2": b""})
+    assert await table.items() == {b"1": b"\x00{", b"2": b""}
+    assert await table.get(b"gone") is None
+    assert await bus.table("u").items() == {}
 
-    async def test_what_was_not_committed_comes_again_to_the_next_reader_of_the_group(self, bus: Bus) -> None:
-        await bus.producer().send(EVENTS, [(b"", b"a"), (b"", b"b"), (b"", b"c")])
-        first = bus.consumer("g", [EVENTS])
-        got = await first.batch(10, 1)
-        await first.commit(got[1], "two")
-        assert values(await bus.consumer("g", [EVENTS]).batch(10, 1)) == [b"c"]
-        assert await first.committed(EVENTS, got[1].partition) == (got[1].offset, "two")
-        assert values(await bus.consumer("other", [EVENTS]).batch(10, 1)) == [b"a", b"b", b"c"]
 
-    async def test_a_reader_without_a_group_sees_only_what_comes_after_it(self, bus: Bus) -> None:
-        await bus.producer().send(GRANTS, [(b"", b"old")])
-        consumer = bus.consumer("", [GRANTS])
-        await bus.producer().send(GRANTS, [(b"", b"new")])
-        assert values(await consumer.batch(10, 1)) == [b"new"]
+async def test_the_cluster_keeps_its_identity(bus: LocalBus, tmp_path: Path) -> None:
+    again = LocalBus(tmp_path)
+    assert again.cluster == bus.cluster
+    await again.close()
 
-    async def test_seek_starts_at_that_offset(self, bus: Bus) -> None:
-        await bus.producer().send(EVENTS, [(b"", b"a"), (b"", b"b")])
-        consumer = bus.consumer("g", [EVENTS])
-        got = await consumer.batch(10, 1)
-        await consumer.seek(EVENTS, got[1].partition, got[1].offset)
-        assert values(await consumer.batch(10, 1)) == [b"b"]
 
-    async def test_a_waiting_reader_is_woken(self, bus: Bus) -> None:
-        waiting = asyncio.create_task(bus.consumer("g", [APPROVALS]).batch(1, 10))
-        await asyncio.sleep(0)
-        await bus.producer().send(APPROVALS, [(b"", b"x")])
-        assert values(await asyncio.wait_for(waiting, 5)) == [b"x"]
-
-    async def test_a_table_keeps_bytes_as_they_are_and_changes_all_at_once(self, bus: Bus) -> None:
-        table = bus.table("t")
-        await table.put({b"1": b"\x00{", b"gone": b"x"})
-        await table.put({b"gone": None, b"2": b""})
-        assert await table.items() == {b"1": b"\x00{", b"2": b""}
-        assert await table.get(b"gone") is None
-        assert await bus.table("u").items() == {}
-
-    async def test_the_cluster_keeps_its_identity(self, bus: LocalBus, tmp_path: Path) -> None:
-        again = LocalBus(tmp_path)
-        assert again.cluster == bus.cluster
-        await again.close()
+async def test_there_is_one_partition_and_another_is_refused(bus: LocalBus) -> None:
+    for topic, partition in ((EVENTS, 1), (JOURNAL, 0)):
+        with pytest.raises(ValueError, match="partition 0"):
+            await bus.consumer("g", [topic], [partition])
 
 
 async def test_segments_come_as_they_are_closed_and_the_open_tail_waits(bus: LocalBus) -> None:
     writer = write_epoch(bus.journal_dir / NAME, 0, [[b"a", b"b"], [b"c"]])
     writer.append_chunk(3, b"open")
-    consumer = bus.consumer("mask", [JOURNAL])
+    consumer = await bus.consumer("mask", [JOURNAL])
     got = await consumer.batch(10, 1)
     assert [decode(m.value).chunks for m in got] == [(b"a", b"b"), (b"c",)]
     assert [(m.key, m.offset) for m in got] == [(NAME.encode(), 1), (NAME.encode(), 2)]
     await consumer.commit(got[0])
-    assert [m.offset for m in await bus.consumer("mask", [JOURNAL]).batch(10, 1)] == [2]
+    assert [m.offset for m in await (await bus.consumer("mask", [JOURNAL])).batch(10, 1)] == [2]
     assert await consumer.batch(10, 0.01) == []
     write_epoch(bus.journal_dir / "other.0.11111111", 0, [[b"z"]])
     assert [m.key for m in await consumer.batch(10, 1)] == [b"other.0.11111111"]
@@ -126,7 +87,7 @@ async def test_segments_come_as_they_are_closed_and_the_open_tail_waits(bus: Loc
 
 
 async def test_a_file_that_grows_is_followed_into_the_next_epoch(bus: LocalBus) -> None:
-    consumer = bus.consumer("mask", [JOURNAL])
+    consumer = await bus.consumer("mask", [JOURNAL])
     write_epoch(bus.journal_dir / NAME, 0, [[b"a"]])
     assert [m.offset for m in await consumer.batch(10, 1)] == [0]
     write_epoch(bus.journal_dir / NAME, 1, [[b"b"]])
@@ -137,7 +98,7 @@ async def test_damage_is_one_message_with_its_place_and_reading_goes_on(bus: Loc
     path = write_epoch(bus.journal_dir / NAME, 0, [[b"a" * 40], [b"b" * 40]]).path
     write_epoch(bus.journal_dir / NAME, 1, [[b"c"]])
     path.write_bytes(path.read_bytes().replace(b"b" * 40, b"b" * 39 + b"X"))
-    got = await bus.consumer("mask", [JOURNAL]).batch(10, 1)
+    got = await (await bus.consumer("mask", [JOURNAL])).batch(10, 1)
     assert [m.offset for m in got] == [0, offset_of(0, 0xFFFFFFFF), offset_of(1, 0)]
     assert got[1].value.startswith(DAMAGE + b"0000000000.tsj: does not read from offset")
 
@@ -145,7 +106,7 @@ async def test_damage_is_one_message_with_its_place_and_reading_goes_on(bus: Loc
 async def test_files_go_once_covered_and_read_and_the_newest_stays(bus: LocalBus) -> None:
     for epoch in range(3):
         write_epoch(bus.journal_dir / NAME, epoch, [[b"x"]])
-    consumer = bus.consumer("mask", [JOURNAL])
+    consumer = await bus.consumer("mask", [JOURNAL])
     got = await consumer.batch(10, 1)
     assert await bus.prune_journal(NAME, 5) == []  # nobody committed yet
     await consumer.commit(got[1])
@@ -159,14 +120,14 @@ async def test_files_go_once_covered_and_read_and_the_newest_stays(bus: LocalBus
 async def test_messages_go_once_committed_and_only_the_last_mark_of_a_source_stays(bus: LocalBus) -> None:
     await bus.producer().send(EVENTS, [(b"", b"1"), (b"", b"2"), (b"", b"3")])
     await bus.producer().send(COVERED, [(b"s", b"old"), (b"t", b"only"), (b"s", b"new")])
-    ledger = bus.consumer("ledger", [EVENTS])
+    ledger = await bus.consumer("ledger", [EVENTS])
     await ledger.commit((await ledger.batch(10, 1))[1])
     await bus.prune()
-    assert values(await bus.consumer("late", [EVENTS]).batch(10, 1)) == [b"3"]
-    assert values(await bus.consumer("late", [COVERED]).batch(10, 1)) == [b"only", b"new"]
-    before = (await bus.consumer("late", [EVENTS]).batch(1, 1))[0].offset
+    assert values(await (await bus.consumer("late", [EVENTS])).batch(10, 1)) == [b"3"]
+    assert values(await (await bus.consumer("late", [COVERED])).batch(10, 1)) == [b"only", b"new"]
+    before = (await (await bus.consumer("late", [EVENTS])).batch(1, 1))[0].offset
     await bus.producer().send(EVENTS, [(b"", b"4")])
-    assert (await bus.consumer("late", [EVENTS]).batch(10, 1))[-1].offset > before
+    assert (await (await bus.consumer("late", [EVENTS])).batch(10, 1))[-1].offset > before
 
 
 async def test_every_step_is_durable_when_its_hook_is_called(tmp_path: Path) -> None:
@@ -174,9 +135,9 @@ async def test_every_step_is_durable_when_its_hook_is_called(tmp_path: Path) -> 
         ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / step), step], timeout=60)
         assert ended.returncode == 7
         again = LocalBus(tmp_path / step)
-        assert values(await again.consumer("x", [EVENTS]).batch(1, 1)) == [b"out"]
+        assert values(await (await again.consumer("x", [EVENTS])).batch(1, 1)) == [b"out"]
         assert await again.table("t").get(b"k") == (None if step == "outputs" else b"v")
-        assert len(await again.consumer("g", [APPROVALS]).batch(1, 0.05)) == (0 if step == "offset" else 1)
+        assert len(await (await again.consumer("g", [APPROVALS])).batch(1, 0.05)) == (0 if step == "offset" else 1)
         await again.close()
 
 
@@ -190,7 +151,7 @@ async def main():
     bus = LocalBus(Path(sys.argv[1]))
     await bus.producer().send(APPROVALS, [(b"", b"in")])
     bus.after = lambda step: os._exit(7) if step == sys.argv[2] else None
-    consumer = bus.consumer("g", [APPROVALS])
+    consumer = await bus.consumer("g", [APPROVALS])
     message = (await consumer.batch(1, 1))[0]
     await bus.producer().send(EVENTS, [(b"", b"out")])
     await bus.table("t").put({b"k": b"v"})
@@ -216,7 +177,7 @@ asyncio.run(main())
 
 async def test_processes_write_at_once_and_nothing_is_lost_or_twice(bus: LocalBus, tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), n]) for n in "ab"]
-    consumer, got = bus.consumer("g", [EVENTS]), []
+    consumer, got = await bus.consumer("g", [EVENTS]), []
     async with asyncio.timeout(60):
         while len(got) < 80:
             got += values(await consumer.batch(100, 1))
@@ -238,7 +199,7 @@ async def test_a_bus_that_cannot_be_opened_or_written_says_so(bus: LocalBus, tmp
 
 async def test_waiting_costs_little(bus: LocalBus) -> None:
     write_epoch(bus.journal_dir / NAME, 0, [[b"a"]])
-    consumer = bus.consumer("g", [JOURNAL, EVENTS])
+    consumer = await bus.consumer("g", [JOURNAL, EVENTS])
     await consumer.batch(10, 1)
     before = sum(os.times()[:2])
     await consumer.batch(10, 1.0)
@@ -249,5 +210,5 @@ async def test_a_journal_message_has_the_time_of_its_file(bus: LocalBus) -> None
     """Enrolments are looked up as of that time: with 0 every segment would be a stranger's."""
     before = time.time_ns() // 1000 - 1_000_000
     write_epoch(bus.journal_dir / NAME, 0, [[b"one"]]).close()
-    (message,) = await bus.consumer("g", [JOURNAL]).batch(10, 1)
+    (message,) = await (await bus.consumer("g", [JOURNAL])).batch(10, 1)
     assert before <= message.time_us <= time.time_ns() // 1000 + 1_000_000

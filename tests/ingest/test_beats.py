@@ -128,7 +128,7 @@ async def test_a_lost_disk_is_a_new_recorder(room) -> None:
 async def test_journal_files_go_once_the_ledger_has_them_and_they_were_read(room, command, tmp_path) -> None:
     bus = LocalBus(tmp_path)
     r = room.recorder(
-        bus=bus.producer(), epoch_s=0.0, covered=bus.consumer("covered", [COVERED]), prune=bus.prune_journal
+        bus=bus.producer(), epoch_s=0.0, covered=await bus.consumer("covered", [COVERED]), prune=bus.prune_journal
     )
     await r.start()
     for n in range(3):
@@ -136,7 +136,7 @@ async def test_journal_files_go_once_the_ledger_has_them_and_they_were_read(room
         await command(r, b"%d" % n)
         r.cut_now()
         await until(lambda before=before: r.segment > before)
-    reader = bus.consumer("mask", [JOURNAL])
+    reader = await bus.consumer("mask", [JOURNAL])
     got = await reader.batch(100, 1)
     assert {m.offset >> 32 for m in got} >= {0, 1, 2}
     await reader.commit(got[-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -68,22 +68,12 @@ class MemoryBus:
     def producer(self) -> MemoryBus:
         return self
 
-    def consumer(self, group: str, topics: Sequence[str]) -> MemoryConsumer:
+    async def consumer(
+        self, group: str, topics: Sequence[str], partitions: Sequence[int] | None = None
+    ) -> MemoryConsumer:
         return MemoryConsumer(self, group, topics[0], self.groups.get(group, (-1, ""))[0] + 1)
 
-    def table(self, name: str) -> MemoryTable:
-        raise AssertionError(name)
-
     async def close(self) -> None: ...
-
-
-class MemoryTable:
-    async def get(self, key: bytes) -> bytes | None: ...
-
-    async def items(self) -> dict[bytes, bytes]:
-        return {}
-
-    async def put(self, changes: Mapping[bytes, bytes | None]) -> None: ...
 
 
 @dataclass

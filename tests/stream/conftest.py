@@ -67,7 +67,7 @@ class MemoryBus:
         for key, value in items:
             held.append(Message(topic, 0, len(held), key, value, self.now_us))
 
-    def consumer(self, group: str, topics: Sequence[str]) -> Any:
+    async def consumer(self, group: str, topics: Sequence[str]) -> Any:
         return _Reader(self, group, topics[0])
 
     def table(self, name: str) -> Any:
