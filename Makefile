@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-long lint bench lock clean
+.PHONY: setup demo test test-full test-long lint bench lock clean
 
 setup: $(STAMP)
 
@@ -19,7 +19,11 @@ demo: setup
 	$(BIN)/tallystick demo
 
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not full"
+
+# Against a real Kafka and MinIO: needs Java 17, Maven and Go, and says what is missing.
+test-full: setup
+	$(BIN)/python -m pytest -q -p no:xdist -m "full and not slow"
 
 test-long: setup
 	$(BIN)/python -m pytest -q

@@ -1,0 +1,17 @@
+"""Real servers for tests, benches and the full demo, without Docker: Kafka in one JVM, MinIO built with Go.
+
+    with kafka(folder) as k: ... k.servers       with minio(folder) as m: ... m.endpoint, m.user, m.password
+    python -m tools.services kafka minio         both, until SIGTERM
+
+Only the standard library is imported, so this runs before anything is installed. What is fetched
+is pinned by version and by hash (`pins/`), lies in a cache outside the tree, and is made once a
+machine. Everything listens on loopback alone. What a machine lacks is said by `Unavailable`, in
+one line. (There is no fallback to Docker: MinIO has no image of the commit that we need.)
+"""
+
+from .cache import Unavailable
+from .kafka_server import Kafka, kafka, kafka_jars
+from .minio_server import Minio, minio, minio_program
+from .process import Server
+
+__all__ = ["Kafka", "Minio", "Server", "Unavailable", "kafka", "kafka_jars", "minio", "minio_program"]
