@@ -39,7 +39,7 @@ class Minio(Server):
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
         }
-        command = [program, "server", "--quiet", "--address", self.endpoint, str(folder / "data")]
+        command = [str(program), "server", "--quiet", "--address", self.endpoint, str(folder / "data")]
         super().__init__(folder, command, environment)
 
     def _answers(self, began: int) -> bool:
