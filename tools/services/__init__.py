@@ -10,8 +10,8 @@ one line. (There is no fallback to Docker: MinIO has no image of the commit that
 """
 
 from .cache import Unavailable
-from .kafka_server import Kafka, kafka, kafka_jars
+from .kafka_server import Kafka, Secure, kafka, kafka_jars
 from .minio_server import Minio, minio, minio_program
 from .process import Server
 
-__all__ = ["Kafka", "Minio", "Server", "Unavailable", "kafka", "kafka_jars", "minio", "minio_program"]
+__all__ = ["Kafka", "Minio", "Secure", "Server", "Unavailable", "kafka", "kafka_jars", "minio", "minio_program"]

@@ -10,8 +10,11 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import os
 import subprocess
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cache import PINS, Unavailable, made, run, tools
@@ -46,6 +49,18 @@ log.cleaner.dedupe.buffer.size=8388608
 """
 """A killed broker's registration stands for the session timeout, and its successor waits for that long: 2 s, not 9."""
 
+SECURE_PROPERTIES = """
+listeners=CONTROLLER://127.0.0.1:{controller},PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{secure}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={scram} required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={scram} required;
+ssl.keystore.type=PEM
+ssl.keystore.location={pem}
+"""
+SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
+SCRAM_ITERATIONS = 4096
+
 # To the process's own output, which is the log file in the folder.
 LOG4J = """
 appender.out.type = Console
@@ -61,43 +76,85 @@ STARTED = "Kafka Server started"
 """Logged when the broker is registered, unfenced and serving."""
 
 
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """A second listener, SASL over TLS, where each of `users` (name: password) proves itself by SCRAM-SHA-256 or -512.
+
+    `pem` is a file with the private key in PKCS #8, then the certificate and its chain.
+    """
+
+    pem: Path
+    users: Mapping[str, str] = field(repr=False)
+
+
 class Kafka(Server):
-    """A running broker: `servers` is what a client takes as its bootstrap servers."""
+    """A running broker: `servers` is what a client takes as its bootstrap servers.
+
+    `secure_servers` are those of the `Secure` listener; empty without one.
+    """
 
     name = "kafka"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, secure: Secure | None = None) -> None:
         (java,) = tools("kafka", "java")
         jars = kafka_jars()
-        plain, controller = free_ports(2)
+        plain, controller, sasl_ssl = free_ports(3)
         self.servers = f"127.0.0.1:{plain}"
+        self.secure_servers = f"127.0.0.1:{sasl_ssl}" if secure else ""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         properties, logging = folder / "server.properties", folder / "log4j2.properties"
-        properties.write_text(
-            PROPERTIES.format(controller=controller, plain=plain, data=folder / "data", max_message=MAX_MESSAGE)
-        )
+        text = PROPERTIES.format(controller=controller, plain=plain, data=folder / "data", max_message=MAX_MESSAGE)
+        if secure:  # of a name that is there twice, Java takes the last
+            text += SECURE_PROPERTIES.format(
+                controller=controller, plain=plain, secure=sasl_ssl, scram=SCRAM, pem=secure.pem
+            )
+        properties.write_text(text)
         logging.write_text(LOG4J)
         jvm = ["-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
-        _format([java, "-XX:TieredStopAtLevel=1", *jvm, "kafka.tools.StorageTool"], properties)
-        super().__init__(folder, [java, "-Xms256m", "-Xmx512m", *jvm, "kafka.Kafka", properties], {})
+        storage_tool = [java, "-XX:TieredStopAtLevel=1", *jvm, "kafka.tools.StorageTool"]
+        _format(storage_tool, properties, secure.users if secure else {})
+        super().__init__(folder, [java, "-Xms256m", "-Xmx512m", *jvm, "kafka.Kafka", str(properties)], {})
 
     def _answers(self, began: int) -> bool:
         return STARTED in self._said(began)
 
 
-def kafka(folder: Path) -> Kafka:
+def kafka(folder: Path, secure: Secure | None = None) -> Kafka:
     """A broker with its data in `folder`, for a `with`. Raises `Unavailable` where it cannot be had."""
-    return Kafka(folder)
+    return Kafka(folder, secure)
 
 
-def _format(storage_tool: list[str], properties: Path) -> None:
+def _format(storage_tool: list[str], properties: Path, users: Mapping[str, str]) -> None:
+    """Makes the empty data folder of a new cluster that knows `users`. RuntimeError if there is data already."""
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    words = ["format", "--standalone", f"--config={properties}", f"--cluster-id={cluster}"]
+    words += [f"--add-scram={line}" for name, password in users.items() for line in _scram(name, password)]
+    arguments = properties.parent / "format.arguments"  # one a line: keys have no place in argv
+    with open(os.open(arguments, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.writelines(f"{word}\n" for word in words)
     done = subprocess.run(
-        [*storage_tool, "format", "--standalone", "--config", properties, f"--cluster-id={cluster}"],
+        [*storage_tool, f"@{arguments}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
+    arguments.unlink()
     if done.returncode:
         raise RuntimeError(f"kafka could not format {properties.parent / 'data'}: {done.stdout.strip()}")
+
+
+def _scram(name: str, password: str) -> list[str]:
+    """Both mechanisms' keys of a user, as the storage tool takes them: a password itself could hold its separators."""
+    lines = []
+    for mechanism, digest in (("SCRAM-SHA-256", "sha256"), ("SCRAM-SHA-512", "sha512")):
+        salt = os.urandom(16)
+        salted = hashlib.pbkdf2_hmac(digest, password.encode(), salt, SCRAM_ITERATIONS)
+        fields = {
+            "name": name,
+            "iterations": str(SCRAM_ITERATIONS),
+            "salt": base64.b64encode(salt).decode(),
+            "saltedpassword": base64.b64encode(salted).decode(),
+        }
+        lines.append(f"{mechanism}=[{','.join(f'{key}={value}' for key, value in fields.items())}]")
+    return lines
 
 
 @functools.cache
