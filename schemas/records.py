@@ -610,6 +610,33 @@ class LedgerStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class WormCheck:
+    name: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class WormProbe:
+    """The store was tried at the start and kept what was locked; each check with what was seen."""
+
+    store: str
+    checks: tuple[WormCheck, ...]
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAdopted:
+    """The first entry of a shard that goes on where a copy of another ends: a break, ordered by an operator."""
+
+    before: str  # the shard's name; its own log ends there and stays as it is
+    size: int
+    root: bytes
+    seen: str  # what the bus, or a witness, had seen of it: seq, size, root; empty if nothing is known
+    reason: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeyEnrolled:
     name: str
     role: str  # recorder, masker, pipeline, approvals, ledger
@@ -649,6 +676,8 @@ LeafBody = Union[
     LedgerStarted,
     KeyEnrolled,
     PolicyInForce,
+    WormProbe,
+    LedgerAdopted,
 ]
 
 
