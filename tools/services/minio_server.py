@@ -43,9 +43,10 @@ class Minio(Server):
         super().__init__(folder, command, environment)
 
     def _answers(self, began: int) -> bool:
+        # /health/ready says yes before the server does: it then answers 503, and clients come back after 60 s
         connection = http.client.HTTPConnection(self.endpoint, timeout=5)
         try:
-            connection.request("GET", "/minio/health/ready")
+            connection.request("GET", "/minio/health/cluster")
             return connection.getresponse().status == 200
         except OSError:
             return False
