@@ -1,7 +1,7 @@
 """Is this log what its key signed? One pass over a shard in a store, or over an exported directory.
 
 Told apart: ALTERED (names the entry where it can), MISSING (a batch, checkpoint or tile),
-EXTRA (a key or file that belongs to no log), GAP (the log itself says something never
+EXTRA (a key, version or file that belongs to no log), GAP (the log itself says something never
 arrived: not a fault of the log), CANNOT (what nothing here can prove). `facts` begins
 with what a pass does not prove. Nothing here trusts a key that it finds in what it checks.
 """
@@ -83,6 +83,9 @@ def check_log(store: Store, shard: str, key: VerifierKey) -> Report:
     if not batches and not signed:
         report.add(Kind.CANNOT, layout.batches(shard), "there is no log here")
         return report
+    odd = store.irregular(layout.batches(shard)) | store.irregular(layout.checkpoints(shard))
+    for name, what in odd.items():
+        report.add(Kind.EXTRA, name, f"{what}: somebody wrote over it or deleted it after the ledger wrote it")
     last = max(batches | signed)
     walk = _Walk(store, shard, key, report)
     for seq in range(last + 1):

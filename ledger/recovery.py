@@ -111,6 +111,7 @@ def recover(store: Store, shard: str, key: VerifierKey) -> Head:
 
 def _sound(store: Store, shard: str, seq: int) -> tuple[bytes, Batch]:
     name = layout.batch(shard, seq)
+    _regular(store, name)
     try:
         raw = store.get(name)
         batch = decode(raw)
@@ -121,8 +122,15 @@ def _sound(store: Store, shard: str, seq: int) -> tuple[bytes, Batch]:
     return raw, batch
 
 
+def _regular(store: Store, key: str) -> None:
+    """What a WORM lock keeps is the version: somebody who can write may still cover it. Raises CannotRecover."""
+    for odd, what in store.irregular(key).items():
+        raise CannotRecover(f"{odd}: {what}: somebody wrote over it or deleted it; see docs/operations.md")
+
+
 def _agrees(store: Store, key: VerifierKey, batch: Batch, raw: bytes) -> None:
     name = layout.checkpoint(batch.meta.shard, batch.meta.seq)
+    _regular(store, name)
     try:
         checkpoint, digest = open_stored(store.get(name), key)
     except (StoreBroken, BadNote) as e:

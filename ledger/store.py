@@ -39,7 +39,13 @@ class Store(Protocol):
         """Does anything under `prefix` lie after `key` ("" = anything at all)?"""
 
     def keys(self, prefix: str) -> list[str]:
-        """Everything under `prefix`, in order."""
+        """Everything under `prefix`, in order; a key that is hidden by a delete marker, too."""
+
+    def irregular(self, prefix: str) -> dict[str, str]:
+        """Keys under `prefix` that have been written over or hidden, and what there is: `get` may not show the first.
+
+        A store without versions has none.
+        """
 
 
 class FileStore:
@@ -126,6 +132,9 @@ class FileStore:
         except OSError as e:
             raise StoreBroken(f"{prefix}: cannot be listed ({e.strerror})") from e
         return [prefix + name for name in names]
+
+    def irregular(self, prefix: str) -> dict[str, str]:
+        return {}
 
 
 def _alive(name: str) -> bool:
