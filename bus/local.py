@@ -71,6 +71,9 @@ class LocalBus:
     def cluster(self) -> str:
         return self._cluster
 
+    async def identity(self, topic: str) -> str:
+        return self._cluster
+
     def now(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """As `run`, but the caller waits: for starting only."""
         return self._thread.submit(self._transact, work).result()

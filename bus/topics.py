@@ -109,6 +109,9 @@ class Bus(Protocol):
     def cluster(self) -> str:
         """Identity of this bus, made once when it was created."""
 
+    async def identity(self, topic: str) -> str:
+        """Of this topic as it was made on this bus: under another one, offsets mean something else. Raises BusDown."""
+
     def producer(self) -> Producer: ...
 
     async def consumer(self, group: str, topics: Sequence[str], partitions: Sequence[int] | None = None) -> Consumer:
