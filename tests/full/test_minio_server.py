@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from minio import Minio as Client
@@ -55,3 +57,20 @@ def test_keeps_an_acknowledged_object_through_a_kill(minio: Minio, client: Clien
     minio.start()
     assert (minio.endpoint, minio.pid != pid) == (endpoint, True)
     assert get(client, bucket, "batch/0") == b"kept"
+
+
+def test_answers_nothing_while_it_is_paused(minio: Minio, client: Client, bucket: str) -> None:
+    minio.pause()
+    writer = threading.Thread(target=put, args=(client, bucket, "batch/0", b"meanwhile"))
+    try:
+        writer.start()
+        writer.join(1)
+        assert writer.is_alive()
+    finally:
+        minio.resume()
+    writer.join(30)
+    assert get(client, bucket, "batch/0") == b"meanwhile"
+
+
+def test_its_password_is_in_no_argument(minio: Minio) -> None:
+    assert minio.password.encode() not in Path(f"/proc/{minio.pid}/cmdline").read_bytes()

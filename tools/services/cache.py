@@ -29,7 +29,7 @@ class Unavailable(Exception):
 def made(name: str, make: Callable[[Path], None]) -> Path:
     """The cached folder of `name`, after `make(empty folder)` if it is not there. Raises what `make` raises."""
     pins = PINS / name
-    root = Path(os.environ.get("TALLYSTICK_CACHE") or Path.home() / ".cache/tallystick") / "services"
+    root = Path(os.environ.get("TALLYSTICK_CACHE") or Path.home() / ".cache/tallystick").absolute() / "services"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     done = root / f"{name}-{_key(pins)}"
     if done.is_dir():
@@ -46,24 +46,25 @@ def made(name: str, make: Callable[[Path], None]) -> Path:
     return done
 
 
-def tools(server: str, *needed: str) -> list[str]:
-    """The paths of the programs that `server` needs. `Unavailable` names those that are missing."""
-    found = {tool: shutil.which(tool) for tool in needed}
-    if missing := [tool for tool, path in found.items() if path is None]:
-        raise Unavailable(f"{server}: needs {' and '.join(needed)} on PATH; not found: {', '.join(missing)}")
+def tools(server: str, needs: str, *programs: str) -> list[str]:
+    """The paths of the programs that `server` needs; `needs` says them with their versions, for a person."""
+    found = {program: shutil.which(program) for program in programs}
+    if missing := [program for program, path in found.items() if path is None]:
+        raise Unavailable(f"{server}: needs {needs}; not found: {', '.join(missing)}")
     return [path for path in found.values() if path]
 
 
 def run(server: str, command: Sequence[str | Path], folder: Path) -> None:
-    """One step of the making. `Unavailable` with the last line that the tool printed if it fails."""
+    """One step of the making. `Unavailable` with what the tool said, in one line, if it fails."""
     done = subprocess.run(
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, errors="replace", timeout=MAKE_S, check=False,
     )  # fmt: skip
     if done.returncode:
         said = [line for line in done.stdout.splitlines() if line.strip()]
-        last = said[-1] if said else "it printed nothing"
-        raise Unavailable(f"{server}: {Path(command[0]).name} failed with {done.returncode}: {last}")
+        errors = [line for line in said if line.startswith("[ERROR]")]  # Maven's first says it; Go's last line does
+        why = errors[0] if errors else said[-1] if said else "it printed nothing"
+        raise Unavailable(f"{server}: {Path(command[0]).name} failed with {done.returncode}: {why}")
 
 
 def _key(pins: Path) -> str:

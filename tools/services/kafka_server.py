@@ -11,6 +11,7 @@ import base64
 import functools
 import hashlib
 import os
+import re
 import subprocess
 import uuid
 from collections.abc import Mapping
@@ -96,8 +97,8 @@ class Kafka(Server):
     name = "kafka"
 
     def __init__(self, folder: Path, secure: Secure | None = None) -> None:
-        (java,) = tools("kafka", "java")
-        jars = kafka_jars()
+        jars, java = kafka_jars(), _java()
+        folder = folder.absolute()
         plain, controller, sasl_ssl = free_ports(3)
         self.servers = f"127.0.0.1:{plain}"
         self.secure_servers = f"127.0.0.1:{sasl_ssl}" if secure else ""
@@ -158,6 +159,17 @@ def _scram(name: str, password: str) -> list[str]:
 
 
 @functools.cache
+def _java() -> str:
+    """The path of a Java that is new enough. `Unavailable` says what was found instead."""
+    (java,) = tools("kafka", "java 17+", "java")
+    done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    version = re.search(r'version "(\d+)', done.stderr)
+    if done.returncode or not version or int(version[1]) < 17:
+        raise Unavailable(f"kafka: needs java 17+; found: {(done.stderr.splitlines() or ['no version'])[0]}")
+    return java
+
+
+@functools.cache
 def kafka_jars() -> Path:
     """The folder of the jars, each compared with its pin once in this process."""
     jars = made("kafka", _fetch)
@@ -166,7 +178,7 @@ def kafka_jars() -> Path:
 
 
 def _fetch(folder: Path) -> None:
-    _, mvn = tools("kafka", "java", "mvn")
+    _, mvn = tools("kafka", "java 17+ and mvn", "java", "mvn")
     fetch = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
     run("kafka", [mvn, "--batch-mode", "--quiet", "--file", PINS / "kafka/pom.xml", *fetch], folder)
     verify(folder)

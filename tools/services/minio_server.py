@@ -29,6 +29,7 @@ class Minio(Server):
 
     def __init__(self, folder: Path) -> None:
         program = minio_program()
+        folder = folder.absolute()
         (port,) = free_ports(1)
         self.endpoint = f"127.0.0.1:{port}"
         self.user, self.password = f"root-{secrets.token_hex(4)}", secrets.token_urlsafe(24)
@@ -66,7 +67,7 @@ def minio_program() -> Path:
 
 
 def _build(folder: Path) -> None:
-    (go,) = tools("minio", "go")
+    (go,) = tools("minio", "go 1.25+", "go")
     work = folder / "module"
     shutil.copytree(PINS / "minio", work)  # go wants to write beside go.mod, and the tree may be read-only
     run("minio", [go, "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", folder / "minio", MODULE], work)

@@ -92,8 +92,10 @@ class Server:
             self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
+        """SIGSTOP: connections stay open and nothing answers. Returns when each of its threads stands still."""
         self._running().send_signal(signal.SIGSTOP)
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), f"{self.name} ended instead"
 
     def resume(self) -> None:
         self._running().send_signal(signal.SIGCONT)
