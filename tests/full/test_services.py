@@ -117,3 +117,19 @@ def test_refuses_a_java_that_is_too_old(kafka: Kafka, tmp_path: Path, start: Sta
     old.chmod(0o755)
     process = start("kafka", PATH=f"{tmp_path}:/usr/bin:/bin", TALLYSTICK_CACHE=str(services.kafka_jars().parents[1]))
     assert process.communicate() == ("", 'kafka: needs java 17+; found: openjdk version "11.0.2" 2019-01-15\n')
+
+
+@pytest.mark.parametrize(
+    ("required", "code", "outcome"), [("", 0, "1 skipped"), ("kafka,minio", 1, "1 error")], ids=["optional", "required"]
+)
+def test_a_missing_server_skips_a_test_unless_it_is_required(
+    tmp_path: Path, required: str, code: int, outcome: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-q", "-k", "its_password",
+         "tests/full/test_minio_server.py"],
+        cwd=ROOT, env={"PATH": str(tmp_path), "TALLYSTICK_CACHE": str(tmp_path), "TALLYSTICK_REQUIRE": required},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, outcome in done.stdout) == (code, True)
+    assert "minio: needs go 1.25+; not found: go" in done.stdout

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-START_S = 60
+START_S = 90
 STOP_S = 30
 PORTS = range(10_000, 32_768)
 """Below the ports that systems give to outgoing connections: nobody takes ours while a killed server is down."""
@@ -49,7 +49,7 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Starts it and returns when it answers. RuntimeError with the end of its log if it does not in 60 s."""
+        """Starts it and returns when it answers. RuntimeError with the end of its log if it does not in 90 s."""
         assert not self.alive(), f"{self.name} runs already"
         self._end_keeper()  # of a process that ended by itself
         with self.log.open("ab") as log:
