@@ -1,169 +1,206 @@
-"""The commit: a crash at any step is mended, a second writer is fenced, a lying store is refused."""
+"""The commit: a crash at any step is mended, a second writer is fenced, a lying store is refused.
 
-import hashlib
+`WriterConformance` is run on every driver of `Store`; then comes what only one of them can suffer.
+"""
+
+from __future__ import annotations
+
 import io
-import os
 import random
-import subprocess
-import sys
-import textwrap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fastavro
 import pytest
 
 from ledger import layout
-from ledger.batch import Consumed, Cursor, Item, decode
-from ledger.entry import leaf_bytes
+from ledger.batch import Consumed
+from ledger.check import Kind, check_log
 from ledger.note import open_checkpoint
 from ledger.recovery import CannotRecover, recover, refuse_older_store
-from ledger.store import Creation, FileStore, StoreBroken
+from ledger.store import FileStore, StoreBroken
 from ledger.tree import leaf_hash, root
 from ledger.writer import Fenced, Writer
 from schemas.ids import Position, Source
-from schemas.records import LedgerAlive, LedgerEntry
-from seal.sign import Signer
-
-SIGNER = Signer("ledger", bytes(range(32)))
-ORIGIN = "tallystick.test/0"
-
-
-def item(n: int) -> Item:
-    return Item(leaf_bytes(LedgerEntry(Source("shard:0"), Position(0, n), n, body=LedgerAlive(n))), b"c%d" % n)
-
-
-def writer(place: Path, **more: object) -> Writer:
-    return Writer(FileStore(place), "0", ORIGIN, SIGNER, **more)
-
-
-def commit(w: Writer, first: int, count: int) -> None:
-    digest = hashlib.sha256(b"m").digest()
-    cursors = {Source("shard:0"): Cursor(Position(0, first + count - 1), digest)}
-    w.commit([item(n) for n in range(first, first + count)], cursors, Consumed("c", "events", 0, first + count))
-
-
-def leaves(place: Path) -> list[bytes]:
-    store = FileStore(place)
-    return [i.leaf for key in store.keys(layout.batches("0")) for i in decode(store.get(key)).items]
+from tests.ledger.conftest import LockedBucket
+from tests.ledger.lying_s3 import Answer, Asked, Send, lying
+from tests.ledger.writing import (
+    ORIGIN,
+    SIGNER,
+    Files,
+    Objects,
+    Place,
+    commit,
+    commit_and_die,
+    commits_until_killed,
+    flipped,
+    item,
+    leaves,
+    open_store,
+    writer,
+)
+from tools.services import Minio as Server
 
 
-def test_a_new_writer_goes_on_from_the_newest_batch_alone(tmp_path: Path) -> None:
-    w = writer(tmp_path)
-    for n in range(5):
-        commit(w, n * 3, 3)
-    again = writer(tmp_path)
-    assert (again.head.seq, again.head.tree.size) == (4, 15)
-    assert again.head.cursors[Source("shard:0")].last == Position(0, 14)
-    assert again.head.consumed == Consumed("c", "events", 0, 15)
-    commit(again, 15, 2)
-    assert leaves(tmp_path) == [item(n).leaf for n in range(17)]
-    note = FileStore(tmp_path).get(layout.checkpoint("0", 5))
-    assert open_checkpoint(note, w.key).root == root([leaf_hash(leaf) for leaf in leaves(tmp_path)])
+class WriterConformance:
+    """Give it a fixture `place` of a new, empty store."""
+
+    def test_a_new_writer_goes_on_from_the_newest_batch_alone(self, place: Place) -> None:
+        w = writer(place.spec)
+        for n in range(5):
+            commit(w, n * 3, 3)
+        again = writer(place.spec)
+        assert (again.head.seq, again.head.tree.size) == (4, 15)
+        assert again.head.cursors[Source("shard:0")].last == Position(0, 14)
+        assert again.head.consumed == Consumed("c", "events", 0, 15)
+        commit(again, 15, 2)
+        assert leaves(place.spec) == [item(n).leaf for n in range(17)]
+        note = open_store(place.spec).get(layout.checkpoint("0", 5))
+        assert open_checkpoint(note, w.key).root == root([leaf_hash(leaf) for leaf in leaves(place.spec)])
+        assert check_log(open_store(place.spec), "0", w.key).intact
+
+    @pytest.mark.parametrize("step", ["encoded", "batch", "checkpoint"])
+    def test_a_crash_at_each_step_loses_nothing_that_was_decided(self, place: Place, step: str) -> None:
+        commit(writer(place.spec), 0, 2)
+        assert commit_and_die(place.spec, step) == 9
+        after = writer(place.spec)
+        assert after.head.tree.size == (2 if step == "encoded" else 4)
+        commit(after, after.head.tree.size, 1)
+        assert leaves(place.spec) == [item(n).leaf for n in range(after.head.tree.size)]
+        store = open_store(place.spec)
+        assert len(store.keys(layout.checkpoints("0"))) == len(store.keys(layout.batches("0")))
+        assert place.leftovers() == []
+
+    def test_the_second_of_two_writers_is_fenced_and_signs_nothing(self, place: Place) -> None:
+        commit(writer(place.spec), 0, 1)
+        one, two = writer(place.spec), writer(place.spec)
+        commit(one, 1, 2)
+        signed = open_store(place.spec).keys(layout.checkpoints("0"))
+        with pytest.raises(Fenced, match="only one may own shard 0"):
+            commit(two, 5, 1)
+        assert open_store(place.spec).keys(layout.checkpoints("0")) == signed
+        assert leaves(place.spec) == [item(n).leaf for n in range(3)]
+
+    def test_writers_that_race_for_each_batch_never_fork_the_log(self, place: Place) -> None:
+        """Each is given up when it comes second, and comes back by recovery, as the role does."""
+
+        def race(me: int) -> tuple[int, int]:
+            won = lost = 0
+            w = writer(place.spec)
+            while w.head.seq < 9:
+                try:
+                    commit(w, w.head.tree.size, 1 + me)
+                    won += 1
+                except Fenced:
+                    lost += 1
+                    w = writer(place.spec)
+            return won, lost
+
+        with ThreadPoolExecutor(3) as pool:
+            came = list(pool.map(race, range(3)))
+        last = writer(place.spec).head
+        assert last.seq + 1 == sum(won for won, _ in came)
+        assert leaves(place.spec) == [item(n).leaf for n in range(last.tree.size)]
+        assert check_log(open_store(place.spec), "0", writer(place.spec).key).intact
+
+    @pytest.mark.parametrize(
+        ("harm", "key"),
+        [
+            ("drop", layout.batch("0", 4)),
+            ("drop", layout.batch("0", 3)),
+            ("drop", layout.checkpoint("0", 3)),
+            ("flip", layout.batch("0", 4)),
+            ("flip", layout.batch("0", 3)),
+            ("flip", layout.checkpoint("0", 4)),
+        ],
+    )
+    def test_what_no_crash_of_ours_leaves_behind_is_refused_with_its_key(
+        self, place: Place, harm: str, key: str
+    ) -> None:
+        w = writer(place.spec)
+        for n in range(5):
+            commit(w, n, 1)
+        if key == layout.checkpoint("0", 3):
+            place.drop(layout.checkpoint("0", 4))
+        getattr(place, harm)(key)
+        with pytest.raises((CannotRecover, StoreBroken), match=r"(batch|checkpoint)/0+\d"):
+            recover(open_store(place.spec), "0", w.key)
+
+    def test_a_hole_among_old_batches_does_not_move_the_end(self, place: Place) -> None:
+        w = writer(place.spec)
+        for n in range(9):
+            commit(w, n, 1)
+        for seq in (0, 3, 4, 5):
+            place.drop(layout.batch("0", seq))
+        assert recover(open_store(place.spec), "0", w.key) == w.head
+
+    def test_a_store_behind_what_the_bus_has_seen_is_refused(self, place: Place) -> None:
+        w = writer(place.spec)
+        commit(w, 0, 2)
+        early = w.head.tripwire()
+        commit(w, 2, 2)
+        refuse_older_store(w.head, early)
+        refuse_older_store(w.head, w.head.tripwire())
+        late = w.head.tripwire()
+        place.drop(layout.batch("0", 1))
+        place.drop(layout.checkpoint("0", 1))
+        older = recover(open_store(place.spec), "0", w.key)  # a restored copy: sound in itself
+        with pytest.raises(CannotRecover, match="older or another copy"):
+            refuse_older_store(older, late)
+        with pytest.raises(CannotRecover):
+            refuse_older_store(older, "nonsense")
+
+    def test_a_checkpoint_by_a_writer_that_woke_up_first_is_taken_if_it_says_the_same(self, place: Place) -> None:
+        def meanwhile(step: str) -> None:
+            if step == "batch":
+                writer(place.spec)  # recovers, finds the batch, signs it
+
+        w = writer(place.spec, at_step=meanwhile)
+        commit(w, 0, 2)
+        assert recover(open_store(place.spec), "0", w.key) == w.head
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_killed_at_any_moment_it_goes_on(self, place: Place, seed: int) -> None:
+        """SIGKILL from outside, at no chosen point: what was reported is there, once, and the shard goes on."""
+        chance = random.Random(seed)
+        reported = 0
+        for _ in range(5):
+            child = commits_until_killed(place.spec)
+            assert child.stdout is not None
+            child.stdout.readline()
+            for _ in range(chance.randrange(12)):
+                reported = int(child.stdout.readline())
+            child.kill()
+            child.wait(10)
+            child.stdout.close()
+            head = writer(place.spec).head
+            assert head.tree.size >= reported
+            assert leaves(place.spec) == [item(n).leaf for n in range(head.tree.size)]
+            assert head.checkpoint_missing is False
+
+
+# --- files --------------------------------------------------------------------------------
+
+
+class TestOnFiles(WriterConformance):
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Files:
+        return Files(tmp_path)
 
 
 def test_the_batch_is_a_table_that_any_avro_reader_reads(tmp_path: Path) -> None:
-    commit(writer(tmp_path), 0, 3)
+    commit(writer(f"file:{tmp_path}"), 0, 3)
     raw = FileStore(tmp_path).get(layout.batch("0", 0))
     rows = list(fastavro.reader(io.BytesIO(raw)))
     assert [r["entry"]["position"]["minor"] for r in rows] == [0, 1, 2]  # type: ignore[index, call-overload]
     assert [r["content"] for r in rows] == [b"c0", b"c1", b"c2"]  # type: ignore[index, call-overload]
 
 
-CHILD = """
-import os, sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-import importlib.util
-spec = importlib.util.spec_from_file_location("t", {me!r})
-t = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(t)
-def die(step):
-    if step == {step!r}:
-        os._exit(9)
-w = t.writer(Path({place!r}), at_step=die)
-t.commit(w, w.head.tree.size, 2)
-os._exit(0)
-"""
-
-
-def in_child(place: Path, step: str) -> int:
-    text = textwrap.dedent(CHILD).format(tests=str(Path(__file__).parent), me=__file__, step=step, place=str(place))
-    return subprocess.run([sys.executable, "-c", text], check=False, timeout=60, env={**os.environ}).returncode
-
-
-@pytest.mark.parametrize("step", ["encoded", "batch", "checkpoint"])
-def test_a_crash_at_each_step_loses_nothing_that_was_decided(tmp_path: Path, step: str) -> None:
-    commit(writer(tmp_path), 0, 2)
-    assert in_child(tmp_path, step) == 9
-    after = writer(tmp_path)
-    assert after.head.tree.size == (2 if step == "encoded" else 4)
-    commit(after, after.head.tree.size, 1)
-    assert leaves(tmp_path) == [item(n).leaf for n in range(after.head.tree.size)]
-    assert len(FileStore(tmp_path).keys(layout.checkpoints("0"))) == len(FileStore(tmp_path).keys(layout.batches("0")))
-    assert list((tmp_path / ".tmp").iterdir()) == []
-
-
-def test_the_second_of_two_writers_is_fenced_and_signs_nothing(tmp_path: Path) -> None:
-    commit(writer(tmp_path), 0, 1)
-    one, two = writer(tmp_path), writer(tmp_path)
-    commit(one, 1, 2)
-    signed = FileStore(tmp_path).keys(layout.checkpoints("0"))
-    with pytest.raises(Fenced, match="only one may own shard 0"):
-        commit(two, 5, 1)
-    assert FileStore(tmp_path).keys(layout.checkpoints("0")) == signed
-    assert leaves(tmp_path) == [item(n).leaf for n in range(3)]
-
-
-def test_a_repeat_of_the_same_commit_is_no_other(tmp_path: Path) -> None:
-    store = FileStore(tmp_path)
-    assert store.create("0/x/1", b"a") is Creation.CREATED
-    assert store.create("0/x/1", b"a") is Creation.SAME
-    assert store.create("0/x/1", b"b") is Creation.OTHER
-    assert store.get("0/x/1") == b"a"
-    assert not store.any_after("0/x/", "0/x/1")
-    assert store.any_after("0/x/", "0/x/0")
-    with pytest.raises(StoreBroken, match="0/x/2"):
-        store.get("0/x/2")
-
-
-def drop(place: Path, key: str) -> None:
-    (place / key).unlink()
-
-
-def flip(place: Path, key: str) -> None:
-    raw = bytearray((place / key).read_bytes())
-    raw[len(raw) // 2] ^= 1
-    (place / key).chmod(0o644)
-    (place / key).write_bytes(raw)
-
-
-@pytest.mark.parametrize(
-    ("harm", "key"),
-    [
-        (drop, layout.batch("0", 4)),
-        (drop, layout.batch("0", 3)),
-        (drop, layout.checkpoint("0", 3)),
-        (flip, layout.batch("0", 4)),
-        (flip, layout.batch("0", 3)),
-        (flip, layout.checkpoint("0", 4)),
-    ],
-)
-def test_what_no_crash_of_ours_leaves_behind_is_refused_with_its_key(tmp_path: Path, harm: object, key: str) -> None:
-    w = writer(tmp_path)
-    for n in range(5):
-        commit(w, n, 1)
-    if key == layout.checkpoint("0", 3):
-        drop(tmp_path, layout.checkpoint("0", 4))
-    assert callable(harm)
-    harm(tmp_path, key)
-    with pytest.raises((CannotRecover, StoreBroken), match=r"(batch|checkpoint)/0+\d"):
-        recover(FileStore(tmp_path), "0", w.key)
-
-
 @pytest.mark.parametrize("key", [layout.batch("0", 0), layout.batch("0", 1), layout.checkpoint("0", 1)])
 def test_any_flipped_byte_is_found(tmp_path: Path, key: str) -> None:
     """Of the newest batch, too, and of what its root does not cover: content, cursors, the file's own framing."""
-    w = writer(tmp_path)
+    w = writer(f"file:{tmp_path}")
     commit(w, 0, 3)
     commit(w, 3, 3)
     store, raw = FileStore(tmp_path), FileStore(tmp_path).get(key)
@@ -177,70 +214,116 @@ def test_any_flipped_byte_is_found(tmp_path: Path, key: str) -> None:
 
 
 def test_a_key_that_is_not_ours_stops_the_start_with_its_name(tmp_path: Path) -> None:
-    w = writer(tmp_path)
+    w = writer(f"file:{tmp_path}")
     commit(w, 0, 1)
     (tmp_path / "0/batch/zzz").write_bytes(b"")
     with pytest.raises(CannotRecover, match="zzz"):
         recover(FileStore(tmp_path), "0", w.key)
 
 
-def test_a_store_behind_what_the_bus_has_seen_is_refused(tmp_path: Path) -> None:
-    w = writer(tmp_path)
-    commit(w, 0, 2)
-    early = w.head.tripwire()
-    commit(w, 2, 2)
-    refuse_older_store(w.head, early)
-    refuse_older_store(w.head, w.head.tripwire())
-    late = w.head.tripwire()
-    drop(tmp_path, layout.batch("0", 1))
-    drop(tmp_path, layout.checkpoint("0", 1))
-    older = recover(FileStore(tmp_path), "0", w.key)  # a restored copy: sound in itself
-    with pytest.raises(CannotRecover, match="older or another copy"):
-        refuse_older_store(older, late)
-    with pytest.raises(CannotRecover):
-        refuse_older_store(older, "nonsense")
+# --- an object store ----------------------------------------------------------------------
 
 
-def test_a_checkpoint_by_a_writer_that_woke_up_first_is_taken_if_it_says_the_same(tmp_path: Path) -> None:
-    def meanwhile(step: str) -> None:
-        if step == "batch":
-            writer(tmp_path)  # recovers, finds the batch, signs it
-
-    w = writer(tmp_path, at_step=meanwhile)
-    commit(w, 0, 2)
-    assert recover(FileStore(tmp_path), "0", w.key) == w.head
+@pytest.fixture
+def objects(locked: LockedBucket, minio: Server) -> Objects:
+    return Objects(locked, minio)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_killed_at_any_moment_it_goes_on(tmp_path: Path, seed: int) -> None:
-    """SIGKILL from outside, at no chosen point: what was reported is there, once, and the shard goes on."""
-    chance = random.Random(seed)
-    text = textwrap.dedent(CHILD_LOOP).format(me=__file__, place=str(tmp_path))
-    reported = 0
-    for _ in range(5):
-        child = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
-        assert child.stdout is not None
-        child.stdout.readline()
-        for _ in range(chance.randrange(12)):
-            reported = int(child.stdout.readline())
-        child.kill()
-        child.wait(10)
-        child.stdout.close()
-        head = writer(tmp_path).head
-        assert head.tree.size >= reported
-        assert leaves(tmp_path) == [item(n).leaf for n in range(head.tree.size)]
-        assert head.checkpoint_missing is False
+class TestOnObjects(WriterConformance):
+    @pytest.fixture
+    def place(self, objects: Objects) -> Objects:
+        return objects
 
 
-CHILD_LOOP = """
-import importlib.util
-from pathlib import Path
-spec = importlib.util.spec_from_file_location("t", {me!r})
-t = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(t)
-w = t.writer(Path({place!r}))
-print("up", flush=True)
-while True:
-    t.commit(w, w.head.tree.size, 3)
-    print(w.head.tree.size, flush=True)
-"""
+@pytest.mark.parametrize("seq", [4, 3])
+@pytest.mark.parametrize("name", [layout.batch, layout.checkpoint], ids=["batch", "checkpoint"])
+def test_a_delete_marker_on_what_a_writer_starts_from_is_refused(
+    objects: Objects, name: Callable[[str, int], str], seq: int
+) -> None:
+    """A HEAD would say that it is not there, and create-once would make a second one: a fork under our own key."""
+    w = writer(objects.spec)
+    for n in range(5):
+        commit(w, n, 1)
+    objects.hide(name("0", seq))
+    with pytest.raises(CannotRecover, match=f"{name('0', seq)}: 1 version and 1 delete marker"):
+        writer(objects.spec)
+
+
+@pytest.mark.parametrize("data", ["the same", "other"])
+@pytest.mark.parametrize("name", [layout.batch, layout.checkpoint], ids=["batch", "checkpoint"])
+def test_a_second_version_stops_the_start_and_is_named_by_verify(
+    objects: Objects, name: Callable[[str, int], str], data: str
+) -> None:
+    w = writer(objects.spec)
+    for n in range(3):
+        commit(w, n, 1)
+    key = name("0", 2)
+    raw = open_store(objects.spec).get(key)
+    objects.cover(key, raw if data == "the same" else flipped(raw))
+    with pytest.raises(CannotRecover, match=f"{key}: 2 versions"):
+        writer(objects.spec)
+    findings = check_log(open_store(objects.spec), "0", w.key).findings
+    assert (Kind.EXTRA, key) in [(f.kind, f.where) for f in findings]
+    assert {f.kind for f in findings} == ({Kind.EXTRA} if data == "the same" else {Kind.EXTRA, Kind.ALTERED})
+
+
+def test_a_marker_and_a_version_long_before_the_end_are_named_by_verify(objects: Objects) -> None:
+    w = writer(objects.spec)
+    for n in range(6):
+        commit(w, n, 1)
+    objects.hide(layout.batch("0", 1))
+    objects.cover(layout.checkpoint("0", 2), b"x")
+    assert recover(open_store(objects.spec), "0", w.key) == w.head
+    findings = {(f.kind, f.where) for f in check_log(open_store(objects.spec), "0", w.key).findings}
+    assert findings == {
+        (Kind.EXTRA, layout.batch("0", 1)),
+        (Kind.CANNOT, layout.batch("0", 1)),
+        (Kind.EXTRA, layout.checkpoint("0", 2)),
+        (Kind.ALTERED, layout.checkpoint("0", 2)),
+    }
+
+
+def test_the_newest_batch_hidden_with_its_checkpoint_is_not_made_again(objects: Objects) -> None:
+    w = writer(objects.spec)
+    for n in range(3):
+        commit(w, n, 1)
+    objects.hide(layout.batch("0", 2))
+    objects.hide(layout.checkpoint("0", 2))
+    with pytest.raises(CannotRecover, match=r"batch/0+2"):
+        writer(objects.spec)
+
+
+REQUESTS = 6  # of one commit: PUT, GET and a listing for the batch, and for its checkpoint
+
+
+@pytest.mark.parametrize("reached", [True, False], ids=["answer lost", "request lost"])
+@pytest.mark.parametrize("number", range(REQUESTS))
+def test_a_store_that_dies_at_any_request_of_a_commit_loses_nothing(
+    objects: Objects, number: int, reached: bool
+) -> None:
+    commit(writer(objects.spec), 0, 2)
+    left, asked_in_all = number, 0
+    dying = False
+
+    def lie(asked: Asked, send: Send) -> Answer | None:
+        nonlocal left, asked_in_all
+        if not dying:
+            return send(asked)
+        asked_in_all += 1
+        left -= 1
+        if left == -1 and reached:
+            send(asked)
+        return None if left < 0 else send(asked)
+
+    with lying(objects.locked.endpoint, [objects.locked.writer], lie) as endpoint:
+        w = Writer(objects.locked.store(patience_s=0.3, endpoint=f"http://{endpoint}"), "0", ORIGIN, SIGNER)
+        dying = True
+        with pytest.raises(StoreBroken, match="no answer"):
+            commit(w, 2, 2)
+    assert asked_in_all > number
+    after = writer(objects.spec)
+    decided = number > 0 or reached
+    assert after.head.tree.size == (4 if decided else 2)
+    commit(after, after.head.tree.size, 1)
+    assert leaves(objects.spec) == [item(n).leaf for n in range(after.head.tree.size)]
+    assert check_log(open_store(objects.spec), "0", after.key).intact
