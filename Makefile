@@ -35,7 +35,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	for b in bench/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+	for b in bench/*.py; do echo "== $$b"; $(BIN)/python -m "bench.$$(basename $$b .py)" || exit 1; done
 
 # For developers, after a change of dependencies in pyproject.toml (needs the registry).
 lock: setup

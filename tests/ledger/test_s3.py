@@ -14,7 +14,7 @@ import ledger.s3
 from ledger.s3 import Bucket, Refused, S3Store
 from ledger.s3_settings import StoreSettings, StoreSettingsInvalid
 from ledger.store import Creation, StoreBroken
-from tests.ledger.conftest import LockedBucket, clock, credentials_file
+from tests.ledger.locked import LockedBucket, clock, credentials_file
 from tests.ledger.lying_s3 import Answer, Asked, Lie, Send, error, lying
 from tests.ledger.test_store import StoreConformance
 from tools.services import Minio as Server

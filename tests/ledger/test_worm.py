@@ -14,7 +14,7 @@ from ledger.s3 import LOCK
 from ledger.worm import WormProbeFailed, probe
 from schemas.ids import Position, Source
 from schemas.records import LedgerEntry, WormProbe
-from tests.ledger.conftest import LockedBucket, clock
+from tests.ledger.locked import LockedBucket, clock
 from tests.ledger.lying_s3 import Answer, Asked, Lie, Send, error, lying
 
 MODE, UNTIL = "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date"

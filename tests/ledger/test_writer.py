@@ -23,7 +23,7 @@ from ledger.store import FileStore, StoreBroken
 from ledger.tree import leaf_hash, root
 from ledger.writer import Fenced, Writer
 from schemas.ids import Position, Source
-from tests.ledger.conftest import LockedBucket
+from tests.ledger.locked import LockedBucket
 from tests.ledger.lying_s3 import Answer, Asked, Send, lying
 from tests.ledger.writing import (
     ORIGIN,

@@ -17,7 +17,7 @@ from ledger.writer import Writer
 from schemas.ids import Position, Source
 from schemas.records import LedgerAlive, LedgerEntry
 from seal.sign import Signer
-from tests.ledger.conftest import LockedBucket, clock
+from tests.ledger.locked import LockedBucket, clock
 from tools.services import Minio as Server
 
 SIGNER = Signer("ledger", bytes(range(32)))
