@@ -45,6 +45,11 @@ def session_id(recorder: RecorderId, boot: int, number: int) -> SessionId:
     return SessionId(f"{recorder}/{boot}/{number}")
 
 
+def session_number(session: SessionId) -> int:
+    """Within its recorder's boot."""
+    return int(session.rpartition("/")[2])
+
+
 def journal_source(recorder: RecorderId) -> Source:
     return Source(f"journal:{recorder}")
 

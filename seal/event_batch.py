@@ -10,7 +10,7 @@ from schemas.records import EventBatch
 from seal.keyfiles import Enrolled
 from seal.sign import BadSignature, Domain, Signer, check
 
-PRODUCERS = {"journal": "pipeline", "beats": "gateway", "approvals": "approvals"}
+PRODUCERS = {"journal": "pipeline", "beats": "gateway", "approvals": "approvals", "undecoded": "pipeline"}
 """Which role's key may sign for a source, by the source's first word."""
 
 

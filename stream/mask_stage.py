@@ -1,25 +1,38 @@
 """The pipeline as a stage: one transcript a recorder, sealed where it is stored.
 
-The state holds raw traffic while commands are open, so it meets the table only
-inside a secret box under a key derived from the masker's private key.
+The rows hold raw traffic while commands are open, so they meet the table only inside
+a secret box under a key derived from the masker's private key. One row a session, so
+that a turn writes what it changed; what was captured of an open answer is written
+once, in parts. A put is all or none: head and sessions always agree.
+
+    h/<recorder>                              where it stands
+    s/<recorder>/<session>                    an open session
+    p/<recorder>/<session>/<exchange>/<n>     a part of an open answer
+    u/<partition>                             where its unreadable messages stand
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from bus.topics import Message
-from schemas.codec import CodecError, decode
-from schemas.ids import RecorderId, SessionId
-from schemas.records import JournalSegment
+from bus.follow import DAMAGE
+from bus.topics import EVENTS, JOURNAL, Message
+from schemas.codec import CodecError, decode, encode
+from schemas.ids import START, Position, RecorderId, SessionId, Source
+from schemas.records import Event, EventBatch, JournalSegment, LedgerEntry, Undecoded
+from seal.event_batch import sign_batch
 from seal.keyfiles import Enrolled
 from stream import memory
-from stream.opening import Opened, Poison, open_segment
-from stream.pipeline import Output, Tools, step, undecoded
-from stream.transcript import Transcript
+from stream.memory import MemoryUnreadable
+from stream.opening import Poison, Stranger, open_segment
+from stream.pipeline import ContentKey, Output, Tools, step, unopened
+from stream.transcript import Session, Transcript
+
+VERSION = 2
 
 
 class StateBox(Protocol):
@@ -34,9 +47,20 @@ EnsureKeys = Callable[[Iterable[SessionId]], Mapping[SessionId, bytes]]
 
 
 @dataclass(slots=True)
-class _Known:
-    applied: tuple[int, int]  # (epoch, last chunk)
-    memory: bytes
+class _Asleep:
+    """A session's rows as they were stored."""
+
+    row: bytes = b""
+    parts: dict[tuple[int, int], bytes] = field(default_factory=dict)  # (exchange, n)
+
+
+@dataclass(slots=True)
+class _Recorder:
+    name: RecorderId
+    transcript: Transcript
+    applied: tuple[int, int] = (-1, -1)  # (epoch, last chunk)
+    asleep: dict[int, _Asleep] = field(default_factory=dict)
+    stored: dict[int, dict[int, list[memory.Captured]]] = field(default_factory=dict)  # session, exchange: its parts
 
 
 class MaskStage:
@@ -50,15 +74,102 @@ class MaskStage:
     ) -> None:
         self._tools, self._private, self._enrolled = tools, private, enrolled
         self._ensure, self._box = ensure, box
-        self._known: dict[RecorderId, _Known] = {}
-        self._changed: set[RecorderId] = set()
+        self._known: dict[RecorderId, _Recorder] = {}
+        self._moved: set[RecorderId] = set()
+        self._unreadable: dict[int, int] = {}  # partition: offset of the newest
+        self._told: set[int] = set()
         self.poisoned = 0
 
+    # --- rows ----------------------------------------------------------------------
+
     def restore(self, rows: dict[bytes, bytes]) -> None:
-        for key, row in rows.items():
-            head, _, kept = self._box.open(row).partition(b"\n")
-            epoch, last = json.loads(head)
-            self._known[RecorderId(key.decode())] = _Known((epoch, last), kept)
+        """Raises MemoryUnreadable, CannotOpen. Sessions are read when they are spoken of: there may be many."""
+        asleep: dict[RecorderId, dict[int, _Asleep]] = {}
+        for name, row in rows.items():
+            kind, _, rest = name.decode().partition("/")
+            match kind:
+                case "s":
+                    recorder, number = rest.rsplit("/", 1)
+                    of = asleep.setdefault(RecorderId(recorder), {})
+                    of.setdefault(int(number), _Asleep()).row = row
+                case "p":
+                    recorder, number, exchange, part = rest.rsplit("/", 3)
+                    of = asleep.setdefault(RecorderId(recorder), {})
+                    of.setdefault(int(number), _Asleep()).parts[int(exchange), int(part)] = row
+                case "u":
+                    self._unreadable[int(rest)] = json.loads(row)
+                case "h":
+                    pass
+                case _:
+                    raise MemoryUnreadable("the pipeline's state has rows of another release")
+        for name, row in rows.items():
+            if name.startswith(b"h/"):
+                recorder = RecorderId(name[2:].decode())
+                self._known[recorder] = self._recorder(recorder, self._box.open(row), asleep.get(recorder, {}))
+
+    def _recorder(self, name: RecorderId, head: bytes, asleep: dict[int, _Asleep]) -> _Recorder:
+        plain = json.loads(head)
+        if plain["v"] != VERSION:
+            raise MemoryUnreadable("the pipeline's state is of another release")
+        known = _Recorder(name, Transcript(name), tuple(plain["applied"]), asleep)
+        weights = {int(number): weight for number, weight in plain["weights"].items()}
+        known.transcript = Transcript(
+            name,
+            plain["boot"],
+            micros=plain["micros"],
+            asleep=asleep,
+            wake=lambda number: self._wake(known, number),
+            weights=weights,
+        )
+        return known
+
+    def _wake(self, known: _Recorder, number: int) -> Session:
+        rows = known.asleep.pop(number)
+        parts: dict[int, list[bytes]] = {}
+        for (exchange, _), part in sorted(rows.parts.items()):
+            parts.setdefault(exchange, []).append(self._box.open(part))
+        session = memory.load(self._box.open(rows.row), parts)
+        known.stored[number] = memory.captured(session, parts)
+        return session
+
+    def changes(self) -> dict[bytes, bytes | None]:
+        moved, self._moved = self._moved, set()
+        told, self._told = self._told, set()
+        rows: dict[bytes, bytes | None] = {}
+        for recorder in sorted(moved):
+            known = self._known[recorder]
+            changed, known.transcript.changed = known.transcript.changed, set()
+            for number in sorted(changed):
+                rows |= self._session_rows(known, number)
+            rows[f"h/{recorder}".encode()] = self._box.seal(_head(known))
+        for partition in sorted(told):
+            rows[f"u/{partition}".encode()] = json.dumps(self._unreadable[partition]).encode()
+        return rows
+
+    def _session_rows(self, known: _Recorder, number: int) -> dict[bytes, bytes | None]:
+        name = f"{known.name}/{number}"
+        session = known.transcript.sessions.get(number)
+        before = known.stored.pop(number, None)
+        rows: dict[bytes, bytes | None] = {}
+        now: dict[int, list[memory.Captured]] = {}
+        if session is not None:
+            rows[f"s/{name}".encode()] = self._box.seal(memory.dump(session))
+            for raw, _ in session.open:
+                parts = (before or {}).get(raw.number, [])
+                part, captured = memory.part(raw, parts)
+                if part is not None:
+                    rows[f"p/{name}/{raw.number}/{len(parts)}".encode()] = self._box.seal(part)
+                    parts = [*parts, captured]
+                now[raw.number] = parts
+            known.stored[number] = now
+        elif before is not None:
+            rows[f"s/{name}".encode()] = None
+        for exchange, parts in (before or {}).items():
+            if exchange not in now:
+                rows |= dict.fromkeys(f"p/{name}/{exchange}/{n}".encode() for n in range(len(parts)))
+        return rows
+
+    # --- messages ------------------------------------------------------------------
 
     def apply(self, message: Message) -> Sequence[Output]:
         try:
@@ -66,40 +177,77 @@ class MaskStage:
         except CodecError:
             segment = None
         if not isinstance(segment, JournalSegment):
-            self.poisoned += 1  # no recorder of ours is named in it, so there is no source to say it under
+            damage = message.value.startswith(DAMAGE)
+            reason = message.value.decode("utf-8", "replace")[:200] if damage else "not a journal segment"
+            return self._unreadable_message(message, reason)
+        known = self._known.get(segment.recorder)
+        at = (segment.epoch, segment.last)
+        if known is not None and at <= known.applied:
             return ()
-        recorder = segment.recorder
-        known = self._known.get(recorder)
-        if known is not None and (segment.epoch, segment.last) <= known.applied:
-            return ()
-        kept = memory.dump(Transcript(recorder)) if known is None else known.memory
-        gap = known is not None and (segment.prior_epoch, segment.prior_chunk) != known.applied
-        transcript, outputs = self._outputs(segment, kept, message.time_us, gap)
-        self._known[recorder] = _Known((segment.epoch, segment.last), memory.dump(transcript))
-        self._changed.add(recorder)
+        try:
+            outputs = self._outputs(segment, known, message.time_us)
+        except Stranger as e:
+            return self._unreadable_message(message, str(e))
+        self._known[segment.recorder].applied = at
+        self._moved.add(segment.recorder)
         return outputs
 
-    def changes(self) -> dict[bytes, bytes | None]:
-        changed, self._changed = self._changed, set()
-        return {recorder.encode(): self._row(self._known[recorder]) for recorder in changed}
-
-    def _row(self, known: _Known) -> bytes:
-        return self._box.seal(json.dumps(known.applied).encode() + b"\n" + known.memory)
-
-    def _outputs(self, segment: JournalSegment, kept: bytes, at_us: int, gap: bool) -> tuple[Transcript, list[Output]]:
-        opened: Opened | None = None
+    def _outputs(self, segment: JournalSegment, known: _Recorder | None, at_us: int) -> list[Output]:
+        """Raises Stranger, and nothing has changed then: who did not sign does not move a recorder."""
         try:
             opened = open_segment(segment, self._private, self._enrolled, at_us)
-            transcript = memory.load(kept)
-            return step(transcript, opened, self._with_keys(transcript, opened.sessions), gap=gap)
+        except Stranger:
+            raise
         except Poison as e:
             self.poisoned += 1
-            transcript = memory.load(kept)  # the half-read segment is forgotten
-            sessions = opened.sessions if opened is not None else ()
-            tools = self._with_keys(transcript, sessions)
-            return transcript, undecoded(transcript, segment, sessions, str(e), tools)
+            transcript = self._transcript(segment.recorder)
+            return unopened(transcript, segment, str(e), self._with_keys(()))
+        gap = known is not None and (segment.prior_epoch, segment.prior_chunk) != known.applied
+        transcript = self._transcript(segment.recorder)
+        return step(transcript, opened, self._with_keys(opened.sessions), gap=gap)
 
-    def _with_keys(self, transcript: Transcript, sessions: tuple[SessionId, ...]) -> Tools:
-        """Before the first output: every content key that it may use is durable."""
-        known = tuple(session.id for session in transcript.sessions.values())
-        return replace(self._tools, content_keys=self._ensure((*known, *sessions)))
+    def _transcript(self, recorder: RecorderId) -> Transcript:
+        if recorder not in self._known:
+            self._known[recorder] = _Recorder(recorder, Transcript(recorder))
+        return self._known[recorder].transcript
+
+    def _unreadable_message(self, message: Message, reason: str) -> list[Output]:
+        """No recorder says this, so it stands under a source of the partition's own, by its offset."""
+        before = self._unreadable.get(message.partition)
+        if before is not None and message.offset <= before:
+            return []
+        self.poisoned += 1
+        self._unreadable[message.partition] = message.offset
+        self._told.add(message.partition)
+        source = Source(f"undecoded:{message.partition}")
+        at = Position(message.offset, 0, 0)
+        digest = hashlib.sha256(message.value).digest()
+        body = Undecoded(None, JOURNAL, f"partition {message.partition} offset {message.offset}", digest, reason)
+        leaf = encode(LedgerEntry(source, at, message.time_us, body=body))
+        prior = START if before is None else Position(before, 0, 0)
+        batch = EventBatch(source, RecorderId(""), prior, at, (Event(leaf, b""),), "", b"")
+        return [Output(EVENTS, source.encode(), encode(sign_batch(self._tools.signer, batch)))]
+
+    def _with_keys(self, sessions: tuple[SessionId, ...]) -> Tools:
+        """Before the first output that uses it, a content key is durable."""
+        known = dict(self._ensure(sessions))
+
+        def key(session: SessionId) -> bytes | None:
+            if session not in known:
+                known.update(self._ensure((session,)))
+            return known.get(session)
+
+        found: ContentKey = key
+        return replace(self._tools, content_key=found)
+
+
+def _head(known: _Recorder) -> bytes:
+    transcript = known.transcript
+    plain = {
+        "v": VERSION,
+        "applied": known.applied,
+        "boot": transcript.boot,
+        "micros": transcript.micros,
+        "weights": {str(number): weight for number, weight in transcript.weights.items()},
+    }
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()

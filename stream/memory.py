@@ -1,78 +1,121 @@
-"""What a transcript must keep from one segment to the next, as bytes. Raw traffic: sealed before it is stored.
+"""What a session must keep from one segment to the next, as bytes. Raw traffic: sealed before it is stored.
 
 A Dialogue is not stored but told again what it was told since it was idle: its
-rules stay in one place. An idle session keeps a counter and its portals, no more.
+rules stay in one place. An idle session keeps a counter and its portals, no more; what
+was captured of an open answer is apart, in parts, so that it is written once.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from schemas.codec import decode, encode
-from schemas.ids import HoldId, RecorderId, SessionId
+from schemas.ids import HoldId, SessionId
 from schemas.judging import SessionFacts
 from schemas.records import Claim, CommandKind, Decided, Decision, Refused, Result
 from stream.exchange import RawExchange
-from stream.transcript import Session, Told, Transcript
+from stream.transcript import Session, Told
 from wire.postgres.messages import Column
 
-VERSION = 1
-MOST_TOLD = 20_000
-"""A session that was not idle for longer than this is given up as lost, not kept for ever."""
+VERSION = 2
 
 
 class MemoryUnreadable(ValueError):
-    """Not the state of a transcript of this release."""
+    """Not the state of a session of this release."""
 
 
-def dump(transcript: Transcript) -> bytes:
-    sessions = {str(n): _session(s) for n, s in sorted(transcript.sessions.items())}
-    plain = {"v": VERSION, "recorder": transcript.recorder, "boot": transcript.boot, "sessions": sessions}
-    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """How much of an open exchange's answer a part ends with."""
+
+    rows: int
+    copied: int
 
 
-def load(raw: bytes) -> Transcript:
-    """Raises MemoryUnreadable."""
-    try:
-        plain = json.loads(raw)
-        if plain["v"] != VERSION:
-            raise MemoryUnreadable("the pipeline's state is of another release")
-        transcript = Transcript(RecorderId(plain["recorder"]), plain["boot"])
-        transcript.sessions = {int(n): _session_back(s) for n, s in plain["sessions"].items()}
-    except (KeyError, IndexError, TypeError, ValueError) as e:
-        raise MemoryUnreadable("the pipeline's state cannot be read") from e
-    return transcript
-
-
-def _session(s: Session) -> dict[str, Any]:
+def dump(s: Session) -> bytes:
+    """All but the answers of open exchanges, which `part` gives. The same session gives the same bytes."""
     pool = {raw.number: raw for raw in (*s.portals.values(), *s.bound.values(), *(raw for raw, _ in s.open))}
-    opened = [raw.number for raw, _ in s.open]
-    return {
+    described = _Columns()
+    plain = {
+        "v": VERSION,
         "id": s.id,
         "facts": None if s.facts is None else _facts(s.facts),
         "policy": s.policy_version,
         "number": s.number,
         "tx": s.dialogue.transaction_status,
-        "raws": [_raw(raw, whole=n in opened) for n, raw in sorted(pool.items())],
-        "open": opened,
+        "raws": [_raw(raw, described) for _, raw in sorted(pool.items())],
+        "columns": described.plain,
+        "open": [raw.number for raw, _ in s.open],
         "portals": {_b(name): raw.number for name, raw in s.portals.items()},
         "bound": sorted(s.bound),
         "log": [[t.client, t.kind, _b(t.name), _b(t.portal), t.number] for t in s.log],
         "said": [_b(encode(said)) for said in (*s.decided.values(), *s.refused.values())],
         "drain": s.drain,
-        "lost": s.lost or len(s.log) > MOST_TOLD,
+        "lost": s.lost,
     }
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _session_back(plain: dict[str, Any]) -> Session:
+def part(raw: RawExchange, before: Sequence[Captured]) -> tuple[bytes | None, Captured]:
+    """What was captured behind the parts before, or None for nothing; and where it ends."""
+    at, end = before[-1] if before else Captured(0, 0), Captured(len(raw.rows), len(raw.copied))
+    if at == end:
+        return None, end
+    described = _Columns()
+    plain = {
+        "rows": [[described.number(columns), _values(row)] for columns, row in raw.rows[at.rows :]],
+        "copied": [_b(line) for line in raw.copied[at.copied :]],
+        "columns": described.plain,
+    }
+    return json.dumps(plain, separators=(",", ":")).encode(), end
+
+
+def load(dumped: bytes, parts: Mapping[int, Sequence[bytes]] = MappingProxyType({})) -> Session:
+    """`parts` in order, by exchange. Raises MemoryUnreadable."""
+    try:
+        plain = json.loads(dumped)
+        if plain["v"] != VERSION:
+            raise MemoryUnreadable("the pipeline's state is of another release")
+        session = _session(plain)
+        for raw, _ in session.open:
+            for some in parts.get(raw.number, ()):
+                _add(raw, json.loads(some))
+    except (KeyError, IndexError, TypeError, ValueError) as e:
+        raise MemoryUnreadable("the pipeline's state cannot be read") from e
+    return session
+
+
+def captured(session: Session, parts: Mapping[int, Sequence[bytes]]) -> dict[int, list[Captured]]:
+    """Of a session just loaded: where each of its parts ended, as `part` said it."""
+    ends: dict[int, list[Captured]] = {raw.number: [] for raw, _ in session.open}
+    for number, ended in ends.items():
+        rows = copied = 0
+        for some in parts.get(number, ()):
+            plain = json.loads(some)
+            rows, copied = rows + len(plain["rows"]), copied + len(plain["copied"])
+            ended.append(Captured(rows, copied))
+    return ends
+
+
+def _add(raw: RawExchange, plain: dict[str, Any]) -> None:
+    described = [tuple(map(_column, columns)) for columns in plain["columns"]]
+    raw.rows += [(described[columns], _values_back(row)) for columns, row in plain["rows"]]
+    raw.copied += [_u(line) for line in plain["copied"]]
+
+
+def _session(plain: dict[str, Any]) -> Session:
     s = Session(SessionId(plain["id"]), policy_version=plain["policy"], number=plain["number"])
     if plain["facts"] is not None:
         *words, claims = plain["facts"]
         subject, target, protocol, environment, database, user = words
         s.facts = SessionFacts(subject, tuple(Claim(*c) for c in claims), target, protocol, environment, database, user)
-    raws = {raw.number: raw for raw in map(_raw_back, plain["raws"])}
+    described = [tuple(map(_column, columns)) for columns in plain["columns"]]
+    raws = {raw.number: raw for raw in (_raw_back(p, described) for p in plain["raws"])}
     s.portals = {_u(name): raws[n] for name, n in plain["portals"].items()}
     s.bound = {n: raws[n] for n in plain["bound"]}
     s.dialogue.transaction_status = plain["tx"]
@@ -101,19 +144,33 @@ def _facts(f: SessionFacts) -> list[Any]:
     return [f.subject, f.target, f.protocol, f.environment, f.database, f.user, claims]
 
 
-def _raw(r: RawExchange, *, whole: bool) -> dict[str, Any]:
-    """`whole`: with the captured answer, which a portal's finished exchange no longer needs."""
+class _Columns:
+    """Row descriptions, each once: a thousand rows share one."""
+
+    def __init__(self) -> None:
+        self.plain: list[list[list[Any]]] = []
+        self._known: dict[tuple[Column, ...], int] = {}
+
+    def number(self, columns: tuple[Column, ...]) -> int:
+        if columns not in self._known:
+            self._known[columns] = len(self.plain)
+            self.plain.append([[_b(c.name), c.table_oid, c.attribute, c.type_oid, c.format] for c in columns])
+        return self._known[columns]
+
+
+def _column(plain: list[Any]) -> Column:
+    name, table, attribute, kind, form = plain
+    return Column(_u(name), table, attribute, kind, form)
+
+
+def _raw(r: RawExchange, described: _Columns) -> dict[str, Any]:
     return {
         "head": [r.number, r.kind.value, _b(r.text), r.started_us],
-        "binds": [None if v is None else _b(v) for v in r.binds],
+        "binds": _values(r.binds),
         "formats": [list(r.bind_formats), list(r.param_oids), list(r.result_formats)],
         "statement": _b(r.statement),
         "judged": [r.decision.value, r.rule, r.hold, r.refused],
-        "columns": [_column(c) for c in r.columns],
-        "rows": [[[_column(c) for c in cols], [None if v is None else _b(v) for v in row]] for cols, row in r.rows]
-        if whole
-        else [],
-        "copied": [_b(line) for line in r.copied] if whole else [],
+        "columns": described.number(r.columns),
         "notices": [_b(notice) for notice in r.notices],
         "tags": [_b(tag) for tag in r.tags],
         "error": [_b(r.error), r.sqlstate],
@@ -121,27 +178,26 @@ def _raw(r: RawExchange, *, whole: bool) -> dict[str, Any]:
     }
 
 
-def _raw_back(p: dict[str, Any]) -> RawExchange:
+def _raw_back(p: dict[str, Any], described: list[tuple[Column, ...]]) -> RawExchange:
     number, kind, text, started = p["head"]
     decision, rule, hold, refused = p["judged"]
     rows, size, excerpt, ended, result = p["counts"]
+    bind_formats, param_oids, result_formats = p["formats"]
     return RawExchange(
         number=number,
         kind=CommandKind(kind),
         text=_u(text),
         started_us=started,
-        binds=_values(p["binds"]),
-        bind_formats=tuple(p["formats"][0]),
-        param_oids=tuple(p["formats"][1]),
-        result_formats=tuple(p["formats"][2]) if len(p["formats"]) > 2 else (),  # states before 0.1.0 had none
+        binds=_values_back(p["binds"]),
+        bind_formats=tuple(bind_formats),
+        param_oids=tuple(param_oids),
+        result_formats=tuple(result_formats),
         statement=_u(p["statement"]),
         decision=Decision(decision),
         rule=rule,
         hold=None if hold is None else HoldId(hold),
         refused=refused,
-        columns=tuple(map(_column_back, p["columns"])),
-        rows=[(tuple(map(_column_back, cols)), _values(row)) for cols, row in p["rows"]],
-        copied=[_u(line) for line in p["copied"]],
+        columns=described[p["columns"]],
         notices=[_u(notice) for notice in p["notices"]],
         tags=[_u(tag) for tag in p["tags"]],
         error=_u(p["error"][0]),
@@ -154,17 +210,12 @@ def _raw_back(p: dict[str, Any]) -> RawExchange:
     )
 
 
-def _values(plain: list[str | None]) -> tuple[bytes | None, ...]:
+def _values(raw: Iterable[bytes | None]) -> list[str | None]:
+    return [None if v is None else _b(v) for v in raw]
+
+
+def _values_back(plain: list[str | None]) -> tuple[bytes | None, ...]:
     return tuple(None if v is None else _u(v) for v in plain)
-
-
-def _column(c: Column) -> list[Any]:
-    return [_b(c.name), c.table_oid, c.attribute, c.type_oid, c.format]
-
-
-def _column_back(plain: list[Any]) -> Column:
-    name, table, attribute, kind, form = plain
-    return Column(_u(name), table, attribute, kind, form)
 
 
 def _b(raw: bytes) -> str:

@@ -18,6 +18,10 @@ class Poison(ValueError):
     """This segment can never be read: said in the ledger as Undecoded, and the stream goes on."""
 
 
+class Stranger(Poison):
+    """No enrolled recorder signed it: what it says of itself, its position too, is nobody's word."""
+
+
 class NoMaskerKey(RuntimeError):
     """The private key is not here. Nothing is skipped: bring the key back and start again."""
 
@@ -38,7 +42,7 @@ class Opened:
 
 
 def open_segment(segment: JournalSegment, private: Callable[[str], bytes], enrolled: Enrolled, at_us: int) -> Opened:
-    """Checks the recorder's signature, opens the chunks, unpacks the frames. Raises Poison or NoMaskerKey.
+    """Checks the recorder's signature, opens the chunks, unpacks the frames. Raises Stranger, Poison or NoMaskerKey.
 
     The header's signature covers the sealed epoch key, and only its recorder and the masker
     can seal a chunk under that key and number: so the chunks are the recorder's own.
@@ -46,7 +50,7 @@ def open_segment(segment: JournalSegment, private: Callable[[str], bytes], enrol
     try:
         check_segment(segment, enrolled, at_us)
     except (BadSignature, NotEnrolled) as e:
-        raise Poison("the segment is not signed by an enrolled recorder") from e
+        raise Stranger("the segment is not signed by an enrolled recorder") from e
     if len(segment.chunks) != segment.last - segment.first + 1:
         raise Poison("the segment has another number of chunks than its header says")
     try:

@@ -6,14 +6,14 @@ EventBatch a segment, also where it has no events, so that the ledger's cursor m
 Batch positions are read off the segment's own header; a segment that never came shows as
 a prior beyond the ledger's cursor, and the ledger says Gap.
 
-What cannot be read because of its bytes is Poison and becomes Undecoded entries; every
-other error leaves this module and stops the partition.
+What cannot be read because of its bytes is told of by Undecoded entries, and the stream goes
+on; every other error leaves this module and stops the partition.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from bus.topics import APPROVALS, EVENTS
@@ -62,6 +62,10 @@ LARGEST_LEAF = 65_535
 ENGINES = f"pg1 mask1 {ENGINE}"
 
 
+ContentKey = Callable[[SessionId], bytes | None]
+"""A session's content key, durable already; None for a session whose content was erased."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """Everything the step may use besides its input. No clock, no chance."""
@@ -70,7 +74,7 @@ class Tools:
     rules: Rules
     masker: Callable[[SessionId], content.Masker]
     fingerprint_secret: bytes
-    content_keys: Mapping[SessionId, bytes]  # durable already; a session without one was erased
+    content_key: ContentKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,39 +84,29 @@ class Output:
     value: bytes
 
 
-def step(transcript: Transcript, opened: Opened, tools: Tools, *, gap: bool = False) -> tuple[Transcript, list[Output]]:
-    """`transcript` is changed and given back. Raises Poison, after which it must not be used.
+def step(transcript: Transcript, opened: Opened, tools: Tools, *, gap: bool = False) -> list[Output]:
+    """`transcript` is changed. `gap`: a segment before this one never came, so what was open ends unknown.
 
-    `gap`: a segment before this one never came, so what was open ends unknown.
+    A frame that no recorder of ours writes ends the reading of this segment: what came before it stands,
+    what is open ends unknown, and every session in it is told of as Undecoded.
     """
     made = _Making(opened.segment, tools)
     if gap and opened.frames:
-        for item in transcript.lose(opened.frames[0].micros):
-            made.item(item, transcript)
+        made.items(transcript.lose(opened.frames[0].micros), transcript)
     transcript.segment(opened.segment.boot)
     try:
         for frame in opened.frames:
-            for item in transcript.feed(frame):
-                made.item(item, transcript)
-    except BadFrame as e:
-        raise Poison("the segment holds frames that no recorder writes") from e
-    return transcript, made.outputs()
+            made.items(transcript.feed(frame), transcript)
+    except BadFrame:
+        made.undecoded(transcript, opened.sessions, "the segment holds frames that no recorder writes")
+    made.items(transcript.bounded(), transcript)
+    return made.outputs()
 
 
-def undecoded(
-    transcript: Transcript, segment: JournalSegment, sessions: tuple[SessionId, ...], reason: str, tools: Tools
-) -> list[Output]:
-    """What is said of a poisoned segment: one entry a session in it, or one for all where none can be named.
-
-    `transcript` is as it stood before the segment; what was open in it ends unknown.
-    """
+def unopened(transcript: Transcript, segment: JournalSegment, reason: str, tools: Tools) -> list[Output]:
+    """What is said of a segment that does not open: one entry, and what was open ends unknown."""
     made = _Making(segment, tools)
-    for item in transcript.lose(0):
-        made.item(item, transcript)
-    digest = hashlib.sha256(b"".join(segment.chunks)).digest()
-    where = f"{segment.recorder} epoch {segment.epoch} chunks {segment.first}-{segment.last}"
-    for session in sessions or (None,):
-        made.add(0, Undecoded(session, "journal", where, digest, reason))
+    made.undecoded(transcript, (), reason)
     return made.outputs()
 
 
@@ -148,7 +142,27 @@ class _Making:
             raise Poison("an entry is larger than a leaf may be")
         self._events.append(Event(leaf, sealed))
 
-    def item(self, item: Item, transcript: Transcript) -> None:
+    def items(self, items: Iterable[Item], transcript: Transcript) -> None:
+        """What cannot be an entry is told of as Undecoded; the rest goes on."""
+        for item in items:
+            try:
+                self._item(item, transcript)
+            except Poison as e:
+                self._tell_undecoded(item.micros, item.session, str(e))
+
+    def undecoded(self, transcript: Transcript, sessions: tuple[SessionId, ...], reason: str) -> None:
+        """The rest of the segment cannot be read."""
+        self.items(transcript.lose(transcript.micros), transcript)
+        for session in sessions or (None,):
+            self._tell_undecoded(transcript.micros, session, reason)
+
+    def _tell_undecoded(self, micros: int, session: SessionId | None, reason: str) -> None:
+        segment = self._segment
+        digest = hashlib.sha256(b"".join(segment.chunks)).digest()
+        where = f"{segment.recorder} epoch {segment.epoch} chunks {segment.first}-{segment.last}"
+        self.add(micros, Undecoded(session, "journal", where, digest, reason))
+
+    def _item(self, item: Item, transcript: Transcript) -> None:
         match item.what:
             case RawExchange() as raw:
                 self._exchange(item, raw, transcript)
@@ -176,7 +190,7 @@ class _Making:
 
     def _encrypt(self, session: SessionId, place: bytes, plain: bytes) -> tuple[bytes, bytes]:
         """(ciphertext, its SHA-256); nothing where the session's content was erased."""
-        key = self._tools.content_keys.get(session)
+        key = self._tools.content_key(session)
         if key is None:
             return b"", b""
         sealed = sealed_content.encrypt(key, place, plain)

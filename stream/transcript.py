@@ -17,12 +17,13 @@ gateway's own machine. Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from schemas.codec import CodecError, decode
 from schemas.frames import Frame, FrameKind
-from schemas.ids import RecorderId, SessionId, session_id
+from schemas.ids import RecorderId, SessionId, session_id, session_number
 from schemas.judging import SessionFacts
 from schemas.records import (
     BootMark,
@@ -47,6 +48,11 @@ from wire.postgres.dialogue import Dialogue, Operation, Outcome
 from wire.postgres.reader import HEADER, RemoteFault, cut
 
 R = TypeVar("R")
+
+MOST_TOLD = 20_000
+"""A session that was not idle for longer than this is given up as unknown, not kept for ever."""
+MOST_OPEN = 8 * 1024 * 1024
+"""Bytes of commands without an answer, of one recorder: the largest session above it is given up as unknown."""
 
 
 class BadFrame(ValueError):
@@ -101,6 +107,11 @@ class Session:
     def __repr__(self) -> str:
         return f"Session({self.id}, {len(self.open)} open)"
 
+    def weight(self) -> int:
+        """Bytes of commands that must be kept until their answers came."""
+        raws = {raw.number: raw for raw in (*self.portals.values(), *(raw for raw, _ in self.open))}
+        return sum(len(raw.text) + sum(len(v or b"") for v in raw.binds) for raw in raws.values())
+
     def tell_client(
         self, kind: str, raw: RawExchange | None = None, *, name: bytes = b"", portal: bytes = b""
     ) -> Operation | None:
@@ -119,27 +130,46 @@ class Session:
 
 
 class Transcript:
-    """The sessions of one recorder's newest boot."""
+    """The sessions of one recorder's newest boot.
 
-    def __init__(self, recorder: RecorderId, boot: int = -1) -> None:
+    `asleep` are those that are stored and not yet read back: `wake` does that when the first frame
+    speaks of them. `changed` are those that differ from what is stored; the caller empties it.
+    """
+
+    def __init__(
+        self,
+        recorder: RecorderId,
+        boot: int = -1,
+        *,
+        micros: int = 0,
+        asleep: Iterable[int] = (),
+        wake: Callable[[int], Session] | None = None,
+        weights: Mapping[int, int] | None = None,
+    ) -> None:
         self.recorder, self.boot = recorder, boot
+        self.micros = micros  # of the newest frame
         self.sessions: dict[int, Session] = {}
+        self.asleep, self._wake = set(asleep), wake
+        self.changed: set[int] = set()
+        self.weights = dict(weights or {})  # of the sessions that have any
 
     def segment(self, boot: int) -> None:
         """A new segment begins: what it repeats for itself is forgotten."""
         self.boot = max(boot, self.boot)
         for session in self.sessions.values():
             session.statements.clear()
+            session.described.clear()
 
     def texts(self, session: SessionId | None) -> dict[str, tuple[str, ...]]:
         """What is known of a session's prepared texts by name, for a judge who meets EXECUTE."""
-        for known in self.sessions.values():
-            if known.id == session:
-                return {s.name: (s.text,) for s in known.statements.values()}
-        return {}
+        known = self.sessions.get(session_number(session)) if session is not None else None
+        if known is None or known.id != session:
+            return {}
+        return {s.name: (s.text,) for s in known.statements.values()}
 
     def feed(self, frame: Frame) -> list[Item]:
         """Raises BadFrame."""
+        self.micros = frame.micros
         try:
             return self._feed(frame)
         except CodecError as e:
@@ -191,17 +221,48 @@ class Transcript:
     def lose(self, micros: int) -> list[Item]:
         """A segment is missing or poisoned: what is open stays unknown, every session is read again when idle."""
         items: list[Item] = []
-        for _, session in sorted(self.sessions.items()):
+        for session in self._everyone():
             items += self._fault(session, micros)
         return items
+
+    def bounded(self) -> list[Item]:
+        """At the end of a segment: what has become too much to keep is given up as unknown."""
+        items: list[Item] = []
+        for number in sorted(self.changed):
+            session = self.sessions.get(number)
+            if session is not None and len(session.log) > MOST_TOLD:
+                items += self._fault(session, self.micros)
+            self._weigh(number)
+        while sum(self.weights.values()) > MOST_OPEN:
+            heaviest = max(self.weights, key=lambda number: (self.weights[number], number))
+            items += self._fault(self._session(heaviest), self.micros)
+            self._weigh(heaviest)
+        return items
+
+    def _weigh(self, number: int) -> None:
+        session = self.sessions.get(number)
+        weight = session.weight() if session is not None else 0
+        if weight:
+            self.weights[number] = weight
+        else:
+            self.weights.pop(number, None)
 
     # --- sessions --------------------------------------------------------------------
 
     def _session(self, number: int) -> Session:
+        self.changed.add(number)
         found = self.sessions.get(number)
         if found is None:
-            found = self.sessions[number] = Session(session_id(self.recorder, self.boot, number))
+            if number in self.asleep and self._wake is not None:
+                self.asleep.discard(number)
+                found = self._wake(number)
+            else:
+                found = Session(session_id(self.recorder, self.boot, number))
+            self.sessions[number] = found
         return found
+
+    def _everyone(self) -> list[Session]:
+        return [self._session(number) for number in sorted(self.asleep | self.sessions.keys())]
 
     def _item(self, session: Session, micros: int, what: object) -> Item:
         return Item(micros, session.id, session.facts, session.policy_version, what)  # type: ignore[arg-type]
@@ -209,9 +270,9 @@ class Transcript:
     def _boot(self, frame: Frame) -> list[Item]:
         mark = _record(frame, BootMark)
         items = []
-        for number, session in sorted(self.sessions.items()):
+        for session in self._everyone():
             closed = SessionClosed(session.id, CloseReason.CUT, -1, frame.micros, "its recorder stopped")
-            items += self._closed(number, frame.micros, closed)
+            items += self._closed(session_number(session.id), frame.micros, closed)
         self.boot = mark.boot
         return [*items, Item(frame.micros, None, None, "", mark)]
 

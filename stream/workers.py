@@ -101,7 +101,7 @@ class Worker:
 
 
 class MaskWorker(Worker):
-    """Role `worker --steps mask`. `tools.content_keys` is filled in a segment at a time from `keys`."""
+    """Role `worker --steps mask`. `tools.content_key` is taken from `keys`, a segment at a time."""
 
     def __init__(
         self,

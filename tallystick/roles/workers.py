@@ -32,7 +32,7 @@ async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
         rules=rules,
         masker=masker_for(keyfiles.load_secret(keys, "token"), rules.field_rules),
         fingerprint_secret=keyfiles.load_secret(keys, "fingerprint"),
-        content_keys={},
+        content_key=lambda session: None,
     )
     worker = MaskWorker(bus, tools, keyfiles.load_masker(keys), keyfiles.enrolled(keys), content)
     async with serve_ops(

@@ -176,4 +176,4 @@ def journal(keys: Path) -> Journal:
 @pytest.fixture
 def tools(keys: Path) -> Tools:
     signer, secret = keyfiles.load_signer(keys, "pipeline"), keyfiles.load_secret(keys, "fingerprint")
-    return Tools(signer, parse(default_text()), lambda session: StarMasker(), secret, {})
+    return Tools(signer, parse(default_text()), lambda session: StarMasker(), secret, lambda session: None)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,14 +251,48 @@ async def test_a_screen_that_let_something_through_is_an_alarm(
     ]
 
 
-async def test_a_segment_by_a_stranger_is_undecoded_and_the_stream_goes_on(
+async def test_what_no_recorder_signed_is_told_of_and_moves_nobody(
     bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
 ) -> None:
-    from dataclasses import replace
+    """Whoever may write to the topic could otherwise say "epoch 2,000,000,000" and silence a recorder for ever."""
+    asked = [context("v"), client(m.query(b"SELECT 1")), server(READY)]
+    await journal.publish(bus, asked)
+    forged = replace(journal.segment([context("v")]), epoch=2_000_000_000, signature=b"x" * 64)
+    await bus.send("journal", [(b"", encode(forged)), (b"", b"not a record")])
+    journal.prior, journal.chunk = (0, 0), 1  # the forged one was not the recorder's
+    await journal.publish(bus, asked)
+    await whole(bus, journal, tools, keys, content_keys, {OUTPUTS: 1, STATE: 1})
+    found = list({(b.source, b.last): b for b in batches(bus)}.values())
+    for batch in found:
+        check_batch(batch, keyfiles.enrolled(keys), bus.now_us)
+    ours = [b for b in found if b.source.startswith("journal:")]
+    assert [(b.prior, b.last) for b in ours] == [(START, (0, 0, END)), ((0, 0, END), (0, 1, END))]
+    assert [type(b) for b in bodies(ours)] == [Exchange, Exchange]
+    others = [b for b in found if b not in ours]
+    assert [(b.source, b.prior, b.last) for b in others] == [
+        ("undecoded:0", START, (1, 0, 0)),
+        ("undecoded:0", (1, 0, 0), (2, 0, 0)),
+    ]
+    assert [b.reason for b in bodies(others)] == [
+        "the segment is not signed by an enrolled recorder",
+        "not a journal segment",
+    ]
 
-    bad = replace(journal.segment([context("v")]), signature=b"x" * 64)
-    await bus.send("journal", [(b"", encode(bad)), (b"", b"not a record")])
-    await journal.publish(bus, [context("v"), client(m.query(b"SELECT 1")), server(READY)])
+
+async def test_a_frame_that_nobody_writes_leaves_what_came_before_it(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    asked = [context("v"), client(m.query(b"SELECT 1")), server(READY), client(m.query(b"SELECT 2"))]
+    await journal.publish(bus, [*asked, frame(FrameKind.CONTEXT, b"?"), server(READY)])
+    await journal.publish(bus, [context("v"), client(m.query(b"SELECT 3")), server(READY)])
     await whole(bus, journal, tools, keys, content_keys, {})
-    told = bodies(batches(bus))
-    assert [type(b) for b in told] == [Undecoded, Exchange]
+    found = bodies(batches(bus))
+    assert [type(b) for b in found] == [Exchange, Exchange, Undecoded, Exchange]
+    exchanges = [b for b in found if isinstance(b, Exchange)]
+    assert [(b.number, b.result) for b in exchanges] == [
+        (1, Result.EXECUTED),
+        (2, Result.UNKNOWN),
+        (3, Result.EXECUTED),
+    ]
+    times = [decode(e.leaf).time_us for b in batches(bus) for e in b.events]  # type: ignore[union-attr]
+    assert all(times), "an entry without a time is in no auditor's period"

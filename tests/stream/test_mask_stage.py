@@ -1,0 +1,241 @@
+"""What the masker keeps: a row a session, written when it changed, and the same outputs wherever it was restarted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from bus.topics import EVENTS, Message
+from schemas.codec import decode, encode
+from schemas.frames import Frame, FrameKind
+from schemas.ids import RecorderId, session_id
+from schemas.records import (
+    BootMark,
+    CloseReason,
+    EventBatch,
+    Exchange,
+    Result,
+    SessionClosed,
+    SessionContext,
+    Statement,
+)
+from seal import keyfiles
+from stream import transcript
+from stream.mask_stage import MaskStage
+from stream.memory import MemoryUnreadable
+from stream.pipeline import Output, Tools
+from stream.workers import SealedState
+from tests.stream.conftest import RECORDER, Journal
+from wire.postgres import messages as m
+
+ASK, READY, IN_TX = m.query(b"SELECT 1"), m.ready_for_query("I"), m.ready_for_query("T")
+DONE = m.frame("C", b"SELECT 1\0")
+DESCRIBED = m.frame("T", b"\0\1" + b"name\0" + bytes(9) + b"\x19\xff\xff" + bytes(6))
+
+
+def context(session: int, status: str = "I", syncs: int = 0, commands: int = 0) -> Frame:
+    name = session_id(RECORDER, 0, session)
+    known = SessionContext(
+        name, "ci", (), "db", "postgres", "production", "orders", "app", "v", status, syncs, commands
+    )
+    return Frame(5, session, FrameKind.CONTEXT, encode(known))
+
+
+def client(session: int, data: bytes) -> Frame:
+    return Frame(6, session, FrameKind.CLIENT, data)
+
+
+def server(session: int, data: bytes) -> Frame:
+    return Frame(7, session, FrameKind.SERVER, data)
+
+
+def closed(session: int) -> Frame:
+    record = SessionClosed(session_id(RECORDER, 0, session), CloseReason.CLIENT, 1, 8, "")
+    return Frame(8, session, FrameKind.CLOSED, encode(record))
+
+
+def row(size: int) -> bytes:
+    return m.frame("D", b"\0\1" + size.to_bytes(4, "big") + b"r" * size)
+
+
+class Room:
+    """A stage and its table, that can be restarted."""
+
+    def __init__(self, tools: Tools, keys: Path, journal: Journal, now_us: int) -> None:
+        self._tools, self._keys, self._journal, self._now = tools, keys, journal, now_us
+        self._masker, self._enrolled = keyfiles.load_masker(keys), keyfiles.enrolled(keys)
+        self._offset = 0
+        self.rows: dict[bytes, bytes] = {}
+        self.wrote: dict[bytes, bytes | None] = {}
+        self.start()
+
+    def start(self) -> None:
+        box = SealedState(self._masker.private(self._masker.newest))
+        self.stage = MaskStage(
+            self._tools, self._masker.private, self._enrolled, lambda sessions: dict.fromkeys(sessions, b"k" * 32), box
+        )
+        self.stage.restore(dict(self.rows))
+
+    def take(self, frames: Sequence[Frame], fate: str = "") -> list[Output]:
+        """A segment of these frames, and what is said of it; its fate may be "lost" or "broken"."""
+        segment = self._journal.segment(frames)
+        if fate == "lost":
+            return []
+        if fate == "broken":
+            segment = replace(segment, chunks=())
+        message = Message("journal", 0, self._offset, b"", encode(segment), self._now)
+        self._offset += 1
+        return list(self.stage.apply(message))
+
+    def store(self) -> dict[bytes, bytes | None]:
+        self.wrote = self.stage.changes()
+        for key, value in self.wrote.items():
+            if value is None:
+                del self.rows[key]  # nothing is deleted that is not there
+            else:
+                self.rows[key] = value
+        return self.wrote
+
+
+@pytest.fixture
+def room(tools: Tools, keys: Path, bus: Any) -> Room:
+    return Room(tools, keys, Journal(keys), bus.now_us)
+
+
+def exchanges(outputs: Sequence[Output]) -> list[Exchange]:
+    batches = [decode(o.value) for o in outputs if o.topic == EVENTS]
+    bodies = [decode(e.leaf).body for b in batches if isinstance(b, EventBatch) for e in b.events]  # type: ignore[union-attr]
+    return [body for body in bodies if isinstance(body, Exchange)]
+
+
+def test_a_turn_writes_the_sessions_that_changed_and_a_closed_one_leaves_nothing(room: Room) -> None:
+    for n in range(1, 21):
+        room.take([context(n), client(n, ASK), server(n, DONE + READY)])
+    assert len(room.store()) == 21
+    room.take([context(7), client(7, ASK)])
+    assert set(room.store()) == {f"h/{RECORDER}".encode(), f"s/{RECORDER}/7".encode()}
+    room.start()
+    room.take([closed(n) for n in range(1, 21)])
+    room.store()
+    assert set(room.rows) == {f"h/{RECORDER}".encode()}
+    assert len(room.rows[f"h/{RECORDER}".encode()]) < 300
+
+
+def test_a_long_answer_is_written_once_and_not_again_with_each_segment(room: Room) -> None:
+    room.take([context(1), client(1, ASK)])
+    sizes = []
+    for _ in range(100):
+        room.take([context(1, syncs=1, commands=1), server(1, row(10_000))])
+        sizes.append(sum(len(value or b"") for value in room.store().values()))
+    assert max(sizes) < 20_000
+    assert sum(len(value) for value in room.rows.values()) < 500_000, "what is captured of an answer is bounded"
+    room.start()
+    (done,) = exchanges(room.take([context(1, syncs=1, commands=1), server(1, DONE + READY)]))
+    assert (done.result, done.rows, done.answer_bytes, done.excerpt) == (Result.EXECUTED, 100, 100 * 10_006, True)
+    room.store()
+    assert set(room.rows) == {f"h/{RECORDER}".encode(), f"s/{RECORDER}/1".encode()}
+
+
+def test_a_restart_reads_no_session_before_it_is_spoken_of(room: Room) -> None:
+    for n in (1, 2):
+        room.take([context(n), client(n, ASK)])
+    room.store()
+    room.rows[f"s/{RECORDER}/2".encode()] = b"damaged"
+    room.start()
+    assert len(exchanges(room.take([context(1, syncs=1, commands=1), server(1, DONE + READY)]))) == 1
+
+
+def test_commands_that_nobody_answers_are_kept_up_to_a_bound_and_the_largest_is_given_up(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcript, "MOST_OPEN", 10_000)
+    said = room.take([context(1), client(1, m.query(b"SELECT 1" + b" " * 6_000))])
+    said += room.take([context(2), client(2, ASK)])
+    assert exchanges(said) == []
+    room.store()
+    room.start()  # what sleeps is weighed too
+    (given_up,) = exchanges(room.take([context(3), client(3, m.query(b"SELECT 3" + b" " * 5_000))]))
+    assert (given_up.session, given_up.result) == (session_id(RECORDER, 0, 1), Result.UNKNOWN)
+    room.store()
+    assert sum(len(value) for value in room.rows.values()) < 10_000
+
+
+def test_rows_of_another_release_are_refused(room: Room) -> None:
+    room.rows = {b"db.0.aaaaaaaa": b"?"}
+    with pytest.raises(MemoryUnreadable, match="another release"):
+        room.start()
+
+
+PIECES = st.sampled_from(
+    [
+        lambda n: client(n, ASK),
+        lambda n: client(n, m.parse(b"SELECT $1", b"s1") + m.bind(b"s1", values=(b"x",))),
+        lambda n: client(n, m.bind(b"s1", b"p", values=(b"y",)) + m.execute(b"p")),
+        lambda n: client(n, m.execute() + m.frame("S")),
+        lambda n: client(n, m.frame("S")),
+        lambda n: server(n, m.frame("1") + m.frame("2")),
+        lambda n: client(n, m.frame("D", b"Ss1\0")),
+        lambda n: client(n, m.bind(b"s1", values=(b"z",))),
+        lambda n: client(n, m.execute()),
+        lambda n: server(n, DESCRIBED),
+        lambda n: Frame(9, n, FrameKind.STATEMENT, encode(Statement("s1", "SELECT $1", (25,), DESCRIBED))),
+        lambda n: server(n, row(40) + row(5)),
+        lambda n: server(n, DONE),
+        lambda n: server(n, READY),
+        lambda n: server(n, IN_TX),
+        lambda n: server(n, m.error("ERROR", "42P01", "no")),
+        context,
+        closed,
+        lambda n: Frame(9, n, FrameKind.CONTEXT, b"?"),
+        lambda n: Frame(9, 0, FrameKind.BOOT, encode(BootMark(RecorderId(RECORDER), 0, 9))),
+    ]
+)
+SEGMENTS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(PIECES, st.integers(1, 3)), min_size=1, max_size=6),
+        st.sampled_from(["store and restart", "store and restart", "store", "", "lost", "broken"]),
+    ),
+    max_size=12,
+)
+
+
+BOUND = m.frame("2")
+
+
+def stepwise(*frames: Frame) -> list[Any]:
+    """Each in a segment of its own, with a restart behind each."""
+    return [([(lambda n, frame=frame: frame, 1)], "store and restart") for frame in frames]
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@example(stepwise(client(1, m.bind(b"s1")), client(1, m.execute() + m.frame("S")), server(1, BOUND + DONE + READY)))
+@example(
+    [(made, "store") for made, _ in stepwise(client(1, ASK), *(server(1, row(n)) for n in (3, 4, 5)))]
+    + stepwise(server(1, row(6)), server(1, DONE + READY))
+)
+@example(stepwise(client(1, ASK), server(1, DESCRIBED + row(3)), server(1, row(4)), server(1, row(5) + DONE + READY)))
+@example(
+    [
+        ([(lambda n: client(n, m.frame("P", b"s1\0S\0\0\0") + m.frame("D", b"Ss1\0")), 1)], ""),
+        ([(lambda n: server(n, m.frame("1") + DESCRIBED), 1)], "store and restart"),
+        ([(lambda n: client(n, m.bind(b"s1") + m.execute() + m.frame("S")), 1)], ""),
+        ([(lambda n: server(n, BOUND + row(3) + DONE + READY), 1)], ""),
+    ]
+)
+@example([([(lambda n: client(n, ASK), 1)], "store and restart"), ([(lambda n: client(n, ASK), 1)], "broken")])
+@given(SEGMENTS)
+def test_a_restart_anywhere_changes_no_byte_of_what_is_said(tools: Tools, keys: Path, bus: Any, segments: Any) -> None:
+    straight, restarted = (Room(tools, keys, Journal(keys), bus.now_us) for _ in range(2))
+    for made, then in segments:
+        frames = [context(n) for n in sorted({n for _, n in made})] + [piece(n) for piece, n in made]
+        assert straight.take(frames, then) == restarted.take(frames, then)
+        if then.startswith("store"):
+            restarted.store()
+            if then.endswith("restart"):
+                restarted.start()
