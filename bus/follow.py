@@ -8,6 +8,7 @@ and its offset is past every chunk of that epoch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from bus.journal import EpochReader, JournalDamaged, epoch_path, epochs
@@ -23,8 +24,8 @@ def offset_of(epoch: int, chunk: int) -> int:
     return epoch << 32 | chunk
 
 
-class _Follower:
-    """One recorder's files, from behind an offset."""
+class Follower:
+    """One recorder's files, from behind an offset. Not for two threads at once, but for `left`."""
 
     def __init__(self, directory: Path, partition: int, after: int) -> None:
         self.directory, self.partition, self.after = directory, partition, after
@@ -38,6 +39,18 @@ class _Follower:
     def seek(self, offset: int) -> None:
         self.close()
         self.after = offset - 1
+
+    def left(self) -> int:
+        """Bytes that were not read yet. What was read of a segment that is still open is none of them."""
+        reader = self._reader
+        due = [e for e in epochs(self.directory) if offset_of(e, PAST_EPOCH) > self.after]
+        left = 0
+        for epoch in due:
+            if reader is not None and epoch == reader.epoch:
+                left -= reader.end
+            with suppress(FileNotFoundError):  # pruned, or found torn by a new boot, between the two looks
+                left += epoch_path(self.directory, epoch).stat().st_size
+        return max(0, left)
 
     def take(self, most: int, room: int) -> list[Message]:
         found: list[Message] = []
@@ -100,7 +113,7 @@ class JournalTopic:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._followers: dict[str, _Follower] = {}
+        self._followers: dict[str, Follower] = {}
         self._sought: dict[int, int] = {}
 
     def seek(self, partition: int, offset: int) -> None:
@@ -113,7 +126,7 @@ class JournalTopic:
         for entry in sorted(self._root.iterdir()):
             if entry.name not in self._followers and entry.is_dir():
                 partition, after = known(entry.name)
-                follower = self._followers[entry.name] = _Follower(entry, partition, after)
+                follower = self._followers[entry.name] = Follower(entry, partition, after)
                 if partition in self._sought:
                     follower.seek(self._sought[partition])
         found: list[Message] = []
