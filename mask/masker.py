@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from mask import literals
+from mask import copied, literals
+from mask.copy_shape import Shape
 from mask.fields import Fields, Ruling
 from mask.kinds import Detector, Finding, Kind
 from mask.replace import Counts, Replaced, replaced
@@ -22,7 +23,11 @@ from schemas.ids import SessionId
 from schemas.judging import FieldAction, FieldRule
 from schemas.records import Found
 
-__all__ = ["Masked", "Masker", "Tokens", "masker_for"]
+__all__ = ["Copied", "Masked", "Masker", "Tokens", "masker_for"]
+
+MOST_COPIED = 512 * 1024
+"""Characters shown of one COPY: a token is many times as long as the shortest value that it stands for."""
+_ROW = 4  # what a row costs besides, so that a million empty ones are too much too
 
 
 class Masked(NamedTuple):
@@ -31,6 +36,15 @@ class Masked(NamedTuple):
     text: str | None
     found: tuple[Found, ...] = ()
     withheld: int = 0
+
+
+class Copied(NamedTuple):
+    """The rows of a COPY. `cut`: there were more, above what is shown of one."""
+
+    rows: tuple[str, ...]
+    found: tuple[Found, ...] = ()
+    withheld: int = 0
+    cut: bool = False
 
 
 def _harmless(text: str) -> bool:
@@ -85,6 +99,26 @@ class Masker:
             return Masked(shown, counts.found(), counts.withheld)
         except Exception:  # noqa: BLE001
             return self._withheld(sql)
+
+    def copied(self, shapes: tuple[Shape | None, ...], data: bytes, *, whole: bool) -> Copied:
+        """The data of a COPY, row by row: see `mask.copied.rows`."""
+        values = copied.Values(self.text, self._denies)
+        shown: list[str] = []
+        size = 0
+        try:
+            for row in copied.rows(shapes, data, values, whole=whole):
+                size += len(row) + _ROW
+                if size > MOST_COPIED:
+                    break
+                shown.append(row)
+        except Exception:  # noqa: BLE001
+            return Copied((f"withheld:{len(data)}",), (), 1)
+        found = tuple(Found(kind, count) for kind, count in sorted(values.found.items()))
+        return Copied(tuple(shown), found, values.withheld, size > MOST_COPIED)
+
+    def _denies(self, name: str) -> bool:
+        ruling = self._fields.judge(name)
+        return ruling is not None and ruling.action is not FieldAction.KEEP
 
     def _withheld(self, text: str) -> Masked:
         return Masked(self._tokens.withheld(text), (), 1)

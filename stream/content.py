@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
+from mask.copy_shape import Shape, shapes
 from mask.literals import parameter_names
-from schemas.records import Effect, Found
+from schemas.records import Effect, Found, Result
 from stream.exchange import RawExchange
 from wire.postgres import messages as m
 from wire.postgres.grammar import parse
@@ -32,12 +33,24 @@ class Masked(Protocol):
     def withheld(self) -> int | bool: ...
 
 
+class Copied(Protocol):
+    @property
+    def rows(self) -> tuple[str, ...]: ...
+    @property
+    def found(self) -> tuple[Found, ...]: ...
+    @property
+    def withheld(self) -> int: ...
+    @property
+    def cut(self) -> bool: ...
+
+
 class Masker(Protocol):
     """What the pipeline asks of `mask.masker.Masker`, one a session."""
 
     def text(self, text: str, name: str = "") -> Masked: ...
     def value(self, value: str | None, column: str = "") -> Masked: ...
     def sql(self, sql: str) -> Masked: ...
+    def copied(self, shapes: tuple[Shape | None, ...], data: bytes, *, whole: bool) -> Copied: ...
 
 
 @dataclass(slots=True)
@@ -49,10 +62,13 @@ class Masking:
     withheld: int = 0
 
     def _take(self, masked: Masked) -> str:
+        self._count(masked)
+        return str(masked.text)
+
+    def _count(self, masked: Masked | Copied) -> None:
         for found in masked.found:
             self.found[found.type] += found.count
         self.withheld += int(masked.withheld)
-        return str(masked.text)
 
     def sql(self, text: bytes) -> str:
         return self._take(self.masker.sql(text.decode("utf-8", "replace")))
@@ -71,6 +87,11 @@ class Masking:
             self.withheld += 1
             return f"withheld:{len(raw)}"
         return self._take(self.masker.value(text, column))
+
+    def copied(self, shapes: tuple[Shape | None, ...], data: bytes, whole: bool) -> Copied:
+        masked = self.masker.copied(shapes, data, whole=whole)
+        self._count(masked)
+        return masked
 
     def effects(self, effects: Iterable[Effect]) -> tuple[Effect, ...]:
         listed = [Effect(e.effect, self.name(e.relation)) for e in effects]
@@ -118,15 +139,40 @@ def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
             form = _result_format(raw, n, known)
             row.append(masking.value(value, known.type_oid if known else 0, form, name))
         rows.append(row)
+    copied, cut = _copied(masking, raw)
     return {
         "columns": columns,
         "rows": rows,
-        "copied": [masking.text(line) for line in raw.copied],
+        "copied": copied,
         "tag": tag(masking, raw),
         "error": told(masking, raw.error) if raw.error else None,
         "notices": [told(masking, notice) for notice in raw.notices],
-        "excerpt": raw.excerpt,
+        "excerpt": raw.excerpt or cut,
     }
+
+
+def _copied(masking: Masking, raw: RawExchange) -> tuple[list[str], bool]:
+    """The rows of every COPY that the target read or wrote, and whether some are not shown: what a client sends
+    behind the COPY that failed, or behind the last one, the target passes over."""
+    done = sum(each.startswith(b"COPY ") for each in raw.tags)
+    found = raw.copies()
+    shown: list[str] = []
+    cut = any(found[done + 1 :])
+    for nth, data in enumerate(found[: done + 1]):
+        whole = nth < done and raw.result is Result.EXECUTED and not raw.excerpt
+        masked = masking.copied(_shapes(raw.text), data, whole)
+        shown += masked.rows
+        cut = cut or masked.cut
+    return shown, cut
+
+
+@lru_cache(maxsize=512)
+def _shapes(text: bytes) -> tuple[Shape | None, ...]:
+    """Of each COPY in the text; () where nobody knows what the data are of, and then they are withheld."""
+    try:
+        return shapes(parse(text.decode()))
+    except ValueError:  # no SQL, or not UTF-8
+        return ()
 
 
 def _result_format(raw: RawExchange, n: int, known: m.Column | None) -> int:

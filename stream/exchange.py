@@ -31,7 +31,7 @@ class RawExchange:
     refused: bool = False
     columns: tuple[Column, ...] = ()
     rows: list[tuple[tuple[Column, ...], tuple[bytes | None, ...]]] = field(default_factory=list)
-    copied: list[bytes] = field(default_factory=list)
+    copied: list[bytes] = field(default_factory=list)  # payloads of copy data in order; b"" where a COPY ended
     notices: list[bytes] = field(default_factory=list)
     tags: list[bytes] = field(default_factory=list)
     error: bytes = b""
@@ -51,3 +51,21 @@ class RawExchange:
         if self.size > MOST_CAPTURED:
             self.excerpt = True
         return not self.excerpt
+
+    def copy(self, payload: bytes) -> None:
+        """Copy data: a piece of the stream, cut wherever its sender liked. Kept up to the first that has no room."""
+        if payload and self.room(len(payload)):
+            self.copied.append(payload)
+
+    def copy_ended(self) -> None:
+        self.copied.append(b"")
+
+    def copies(self) -> list[bytes]:
+        """The data of the first COPY of this command, of the second, and so on."""
+        found: list[list[bytes]] = [[]]
+        for payload in self.copied:
+            if payload:
+                found[-1].append(payload)
+            else:
+                found.append([])
+        return [b"".join(pieces) for pieces in found]

@@ -358,8 +358,12 @@ class Transcript:
                 else:
                     session.tell_client(kind, portal=b"P" + name)
             case "d":
-                if session.open and session.open[0][0].room(len(payload)):
-                    session.open[0][0].copied.append(payload)
+                if session.open:
+                    session.open[-1][0].copy(payload)  # of the command sent last, whatever is unanswered before it
+            case "c" | "f":
+                if session.open:
+                    session.open[-1][0].copy_ended()
+                session.tell_client(kind)
             case _:
                 session.tell_client(kind)
         return None
@@ -499,8 +503,9 @@ def _take(raw: RawExchange, kind: str, payload: bytes) -> None:
                 raw.rows.append((raw.columns, m.parse_data_row(payload)))
         case "d":
             raw.row_count += 1
-            if raw.room(len(payload)):
-                raw.copied.append(payload)
+            raw.copy(payload)
+        case "c":
+            raw.copy_ended()
         case "C":
             raw.tags.append(payload.rstrip(b"\0"))
         case "E":

@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 import pytest
 
+from mask.copy_shape import shapes
 from tests.mask.conftest import PEM, session
+from wire.postgres.grammar import parse
 
 MASKER = session()
 SHORT, LONG = 50_000, 200_000
@@ -84,3 +86,32 @@ COMMANDS: dict[str, Callable[[int], str]] = {
 @pytest.mark.parametrize("made", COMMANDS)
 def test_a_command_is_masked_in_linear_time(made: str) -> None:
     assert ratio(COMMANDS[made], lambda text: MASKER.sql(text)) < ALLOWED
+
+
+COPIES: dict[str, tuple[str, bytes]] = {
+    "a line without an end": ("COPY t (id, ssn) FROM stdin", b"x"),
+    "empty fields": ("COPY t FROM stdin", b"\t"),
+    "empty rows": ("COPY t FROM stdin", b"\n"),
+    "backslashes": ("COPY t (a) FROM stdin", b"\\"),
+    "escapes": ("COPY t (a) FROM stdin", b"\\64"),
+    "quotes": ("COPY t (a) FROM stdin CSV", b'"'),
+    "quoted ends": ("COPY t (a) FROM stdin CSV", b'"\n",'),
+    "escaped quotes": ("COPY t (a) FROM stdin CSV ESCAPE '\\'", b'"\\"'),
+    "names without an end": ("COPY t FROM stdin CSV HEADER", b"password,"),
+    "values of a column": ("COPY t (ssn) FROM stdin", b"1\n"),
+    "rows that fit no columns": ("COPY t (a, b) FROM stdin", b"4111\n"),
+    "binary rows without fields": ("COPY t FROM stdin BINARY", b"\0\0"),
+    "binary empty fields": ("COPY t FROM stdin BINARY", b"\1\0" + bytes(1024)),
+}
+
+
+@pytest.mark.parametrize("made", COPIES)
+def test_a_copy_is_masked_in_linear_time(made: str) -> None:
+    sql, unit = COPIES[made]
+    known = shapes(parse(sql))
+    head = b"PGCOPY\n\xff\r\n\0" + bytes(8) if "BINARY" in sql else b""
+
+    def make(size: int) -> str:
+        return (head + unit * (size // len(unit))).decode("latin-1")
+
+    assert ratio(make, lambda text: MASKER.copied(known, text.encode("latin-1"), whole=True)) < ALLOWED

@@ -24,7 +24,8 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.dBjftJeZ4CVPmB92K27uhbUJU1p1
 KEY = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v6VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g"
 PEM = f"-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----"
 PASSWORD = "hunter2-correct-horse"
-PLANTED = (CARD, CARD_SPACED, SSN, EMAIL, IBAN, AWS, AWS_SECRET, JWT, KEY, PASSWORD)
+BARE = SSN.replace("-", "")  # known by the name of its column alone
+PLANTED = (CARD, CARD_SPACED, SSN, BARE, EMAIL, IBAN, AWS, AWS_SECRET, JWT, KEY, PASSWORD)
 
 
 def text() -> str:
@@ -41,7 +42,7 @@ def _traffic(deployment: Deployment) -> None:
         db.execute("create table people (id int, name text, ssn text, note text, doc jsonb, raw bytea)")
         db.execute(f"insert into people (id, note) values (1, $t${text()}$t$)".encode())
         db.execute("insert into people (id, note) values (2, %s)", (text(),))
-        db.execute("insert into people (id, ssn) values (3, %s)", (SSN.replace("-", ""),), binary=True)
+        db.execute("insert into people (id, ssn) values (3, %s)", (BARE,), binary=True)
         db.execute("insert into people (id, doc) values (4, %s)", (json.dumps({"ssn": SSN, "deep": [{"pan": CARD}]}),))
         db.execute("insert into people (id, raw) values (5, %b)", (text().encode(),))
         db.execute("insert into people (id, note) values (6, %s)", (base64.b64encode(text().encode()).decode(),))
@@ -54,6 +55,7 @@ def _traffic(deployment: Deployment) -> None:
         assert len(db.execute("select * from people where id > %s", (0,), binary=True).fetchall()) == 8
         with db.cursor() as cursor, cursor.copy("copy people (id, note) from stdin") as copy:
             copy.write_row((9, text().replace("\n", " ")))
+        _copies(db)
         for bad in (
             f"select '{SSN}x'::int",
             f'select * from "{CARD}"',
@@ -69,6 +71,25 @@ def _traffic(deployment: Deployment) -> None:
     _held(deployment, f"alter role postgres password '{PASSWORD}'")
     _held(deployment, f"delete from people where note = '{CARD}' or true")
     _held(deployment, f"do $$ begin delete from people where ssn = '{SSN}' or true; end $$")
+
+
+def _copies(db: psycopg.Connection) -> None:
+    """In and out, in each format; a client may split rows wherever it likes."""
+    into = "copy people (id, ssn, note) from stdin"
+    with db.cursor() as cursor:
+        with cursor.copy(into) as copy:
+            copy.write_row((10, BARE, text()))
+        with cursor.copy(f"{into} (format csv)") as copy:
+            row = f'11,{BARE},"{text()}"\n'.encode()
+            for start in range(0, len(row), 7):
+                copy.write(row[start : start + 7])
+        with cursor.copy(f"{into} (format binary)") as copy:
+            copy.set_types(["int4", "text", "text"])
+            copy.write_row((12, BARE, text()))
+        assert db.execute("select count(*) from people where ssn = %s", (BARE,)).fetchone() == (4,)
+        for options in ("format text", "format csv, header", "format binary"):
+            with cursor.copy(f"copy (select id, ssn, note from people where id > 9) to stdout ({options})") as copy:
+                assert BARE.encode() in b"".join(copy)
 
 
 def _held(deployment: Deployment, sql: str) -> None:

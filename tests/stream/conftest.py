@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bus.topics import Message
+from mask.masker import Copied
 from policy.rules import default_text, parse
 from schemas.codec import encode
 from schemas.frames import Frame, pack
@@ -47,6 +48,10 @@ class StarMasker:
 
     def sql(self, sql: str) -> Said:
         return self._mask(sql)
+
+    def copied(self, shapes: object, data: bytes, *, whole: bool) -> Copied:
+        said = self._mask(data.decode())
+        return Copied(tuple(said.text.splitlines(keepends=True)), said.found)
 
 
 @dataclass

@@ -1,0 +1,296 @@
+"""The data of a COPY: cut into rows and fields as its statement says, each field masked by its column's name.
+
+Rows come out in the format they came in: a field that holds nothing stays byte by byte as it was, one that is
+masked is written anew, and neither rows nor fields become more or fewer. Binary rows are shown as COPY's text
+format writes them. What cannot be read is withheld: a field that is not UTF-8, or that the end of what was
+captured cuts in two; a row that has not as many fields as there are columns, if any column is one to hide.
+
+Work and memory grow with the length of the data and nothing else: it is cut by patterns that never go back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import repeat
+from typing import NamedTuple
+
+from mask.copy_shape import MOST_COLUMNS, Format, Shape
+from schemas.records import Found
+
+SIGNATURE = b"PGCOPY\n\xff\r\n\0"
+_END = b"\\."
+_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
+_LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_ESCAPED = {plain.decode(): "\\" + letter.decode() for letter, plain in _LETTERS.items()} | {"\\": "\\\\"}
+_SPACES = str.maketrans("", "", "\t\r\n")
+
+Mask = Callable[[str, str], tuple[str | None, tuple[Found, ...], int]]
+"""(text, name of its column) -> (masked, what was found, places withheld)."""
+
+
+@dataclass(slots=True)
+class Values:
+    """Masks values one by one, and counts. `denies`: whether a name alone says that its values are hidden."""
+
+    mask: Mask
+    denies: Callable[[str], bool]
+    found: Counter[str] = field(default_factory=Counter)
+    withheld: int = 0
+
+    def masked(self, text: str, name: str = "") -> str:
+        shown, found, withheld = self.mask(text, name)
+        for each in found:
+            self.found[each.type] += each.count
+        self.withheld += withheld
+        return shown or ""
+
+    def searched(self, raw: bytes) -> str:
+        """What has no name, as it is written."""
+        try:
+            return self.masked(raw.decode())
+        except UnicodeDecodeError:
+            return self.withhold(raw)
+
+    def withhold(self, raw: bytes) -> str:
+        if not raw:
+            return ""
+        self.withheld += 1
+        return f"withheld:{len(raw)}"
+
+
+def rows(shapes: tuple[Shape | None, ...], data: bytes, values: Values, *, whole: bool) -> Iterator[str]:
+    """The rows of one COPY, each with the end of line it has. `shapes`: of every COPY that these data may be of.
+
+    Not `whole`: the data may go on where they end, so their last value may be half of one.
+    """
+    only = shapes[0] if len(shapes) == 1 else None
+    if only is not None and only.format is Format.BINARY:
+        yield from _tuples(only, data, values)
+    elif only is not None:
+        yield from _lines(only, data, values, whole)
+    elif shapes and all(shape is not None and not _hides(shape, values) for shape in shapes):
+        for line in data.splitlines(keepends=True):
+            text = line.rstrip(b"\r\n")
+            done = whole or text != line
+            yield (values.searched(text) if done else values.withhold(text)) + line[len(text) :].decode()
+    elif data:
+        yield values.withhold(data)
+
+
+def _hides(shape: Shape, values: Values) -> bool:
+    return shape.format is Format.BINARY or any(map(values.denies, shape.names))
+
+
+# --- text and CSV -----------------------------------------------------------------
+
+
+class _Row(NamedTuple):
+    fields: list[bytes]
+    raw: bytes
+    end: bytes  # b"" for the last, if it has none
+
+
+def _lines(shape: Shape, data: bytes, values: Values, whole: bool) -> Iterator[str]:
+    names, header = shape.names, shape.header
+    hides = _hides(shape, values)
+    for row in _cut(shape, data):
+        done = whole or bool(row.end)
+        count = len(row.fields)
+        if row.raw == _END:  # the end of data, in its own words
+            shown = _END.decode()
+        elif names and (count > len(names) or (done and count < len(names))):
+            shown = values.searched(row.raw) if done and not hides else values.withhold(row.raw)
+        elif header:
+            shown = _joined(shape, row, values, _unlike(shape, row, names), done)
+            if not names:
+                names = _names(shape, row)
+                hides = any(map(values.denies, names))
+        else:
+            shown = _joined(shape, row, values, names, done)
+        header = False
+        yield shown + row.end.decode()
+
+
+def _cut(shape: Shape, data: bytes) -> Iterator[_Row]:
+    """PostgreSQL's rows (CopyReadLineText, CopyReadAttributesText and ...CSV): in text a backslash takes what is
+    behind it along, in CSV a quote all up to the next one."""
+    fields: list[bytes] = []
+    start = at = 0
+    for mark in _marks(shape).finditer(data):
+        if mark.lastindex is None:
+            continue
+        fields.append(data[at : mark.start()])
+        at = mark.end()
+        if mark.lastindex == 2:
+            yield _Row(fields, data[start : mark.start()], mark[2])
+            fields, start = [], at
+    if start < len(data):
+        yield _Row([*fields, data[at:]], data[start:], b"")
+
+
+@lru_cache(maxsize=64)
+def _marks(shape: Shape) -> re.Pattern[bytes]:
+    """What is passed over; or a delimiter (1), or an end of line (2)."""
+    passed = rb"\\(?:.|\Z)"
+    if shape.format is Format.CSV:
+        passed = _quoted(shape)
+    return re.compile(passed + rb"|(" + re.escape(shape.delimiter) + rb")|(\r\n?|\n)", re.DOTALL)
+
+
+def _quoted(shape: Shape) -> bytes:
+    """From a quote to the next, or to the end of all; doubled quotes are two such pieces."""
+    quote, escape = re.escape(shape.quote), re.escape(shape.escape)
+    if shape.escape == shape.quote:
+        return quote + rb"[^" + quote + rb"]*+(?:" + quote + rb"|\Z)"
+    return quote + rb"(?:[^" + quote + escape + rb"]++|" + escape + rb"(?:.|\Z))*+(?:" + quote + rb"|\Z)"
+
+
+def _joined(shape: Shape, row: _Row, values: Values, names: tuple[str, ...], done: bool) -> str:
+    shown = [_shown(shape, raw, name, values) for raw, name in zip(row.fields[:-1], names or repeat(""), strict=False)]
+    last = row.fields[-1]
+    name = names[len(shown)] if names else ""
+    shown.append(_shown(shape, last, name, values) if done else values.withhold(last))
+    return shape.delimiter.decode().join(shown)
+
+
+def _unlike(shape: Shape, row: _Row, names: tuple[str, ...]) -> tuple[str, ...]:
+    """For a header: a field that is its column's name is shown; any other may be a value, where there is no
+    header though the statement says so."""
+    said = [(_plain(shape, raw) or b"").decode("utf-8", "replace").lower() for raw in row.fields]
+    return tuple("" if field == name.lower() else name for field, name in zip(said, names, strict=False))
+
+
+def _names(shape: Shape, row: _Row) -> tuple[str, ...]:
+    if len(row.fields) > MOST_COLUMNS:
+        return ()
+    return tuple((_plain(shape, raw) or b"").decode("utf-8", "replace") for raw in row.fields)
+
+
+def _shown(shape: Shape, raw: bytes, name: str, values: Values) -> str:
+    if raw == shape.null:
+        return values.searched(raw)
+    plain = _plain(shape, raw)
+    if plain is None:
+        return values.withhold(raw)
+    try:
+        text, written = plain.decode(), raw.decode()
+    except UnicodeDecodeError:
+        return values.withhold(raw)
+    masked = values.masked(text, name)
+    if masked != text:
+        return _written(shape, masked, quoted=shape.quote in raw)
+    # What was escaped by mistake (`C:\4111...`) is read by people as it is written.
+    return written if written == text or values.masked(written) == written else values.withhold(raw)
+
+
+def _plain(shape: Shape, raw: bytes) -> bytes | None:
+    """What a field says; None if its quote is never closed."""
+    if shape.format is Format.TEXT:
+        return _ESCAPE.sub(_unescaped, raw) if b"\\" in raw else raw
+    if shape.quote not in raw:
+        return raw
+    parts: list[bytes] = []
+    for piece in _pieces(shape).finditer(raw):
+        if piece[1] is None:
+            parts.append(piece[0])
+        elif not piece[2]:
+            return None
+        else:
+            parts.append(_doubled(shape).sub(rb"\1", piece[1]))
+    return b"".join(parts)
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    octal, hexadecimal, letter = match.groups()
+    if letter is not None:
+        return _LETTERS.get(letter, letter)
+    return bytes((int(octal or hexadecimal, 8 if octal else 16) & 255,))
+
+
+@lru_cache(maxsize=64)
+def _pieces(shape: Shape) -> re.Pattern[bytes]:
+    """A quoted piece (1 what is in it, 2 its end), or an unquoted one."""
+    quote, escape = re.escape(shape.quote), re.escape(shape.escape)
+    pair = quote + quote if shape.escape == shape.quote else escape + rb"(?:.|\Z)"
+    inner = rb"((?:[^" + quote + escape + rb"]++|" + pair + rb")*+)"
+    return re.compile(quote + inner + rb"(" + quote + rb"|\Z)|[^" + quote + rb"]++", re.DOTALL)
+
+
+@lru_cache(maxsize=64)
+def _doubled(shape: Shape) -> re.Pattern[bytes]:
+    quote, escape = re.escape(shape.quote), re.escape(shape.escape)
+    return re.compile(escape + rb"([" + quote + escape + rb"])")
+
+
+def _written(shape: Shape, text: str, *, quoted: bool = False) -> str:
+    if shape.format is not Format.CSV:
+        special = {shape.delimiter.decode(): "\\" + shape.delimiter.decode()} | _ESCAPED
+        return "".join(special.get(c, c) for c in text)
+    delimiter, quote, escape = shape.delimiter.decode(), shape.quote.decode(), shape.escape.decode()
+    if not quoted and not any(c in text for c in (delimiter, quote, "\r", "\n")):
+        return text
+    if escape != quote:
+        text = text.replace(escape, escape + escape)
+    return quote + text.replace(quote, escape + quote) + quote
+
+
+# --- binary -----------------------------------------------------------------------
+
+
+_AS_TEXT = Shape()
+
+
+def _tuples(shape: Shape, data: bytes, values: Values) -> Iterator[str]:
+    """Lengths say where data end too soon. What a wrong length, or bytes behind the end, leave over is withheld."""
+    at = _behind_header(data)
+    while 0 < at < len(data):
+        count = int.from_bytes(data[at : at + 2], "big", signed=True)
+        if count == -1:
+            at += 2
+            break
+        if at + 2 > len(data) or not 0 <= count <= MOST_COLUMNS:
+            break
+        shown, at = _tuple(shape, data, at + 2, count, values)
+        yield "\t".join(shown) + "\n"
+    if at < len(data):
+        yield values.withhold(data[at:])
+
+
+def _tuple(shape: Shape, data: bytes, at: int, count: int, values: Values) -> tuple[list[str], int]:
+    """The fields of a row as COPY's text format writes them, and where the next row begins."""
+    names: tuple[str | None, ...] = shape.names or ("",) * count
+    if len(names) != count:
+        names = (None,) * count
+    shown: list[str] = []
+    for name in names:
+        if at == len(data):
+            break
+        length = int.from_bytes(data[at : at + 4], "big", signed=True)
+        end = at + 4 + max(length, 0)
+        if length < -1 or end > len(data):
+            return [*shown, values.withhold(data[at:])], len(data)
+        shown.append("\\N" if length < 0 else _value(data[at + 4 : end], name, values))
+        at = end
+    return shown, at
+
+
+def _behind_header(data: bytes) -> int:
+    """Where the first row begins; 0 if this is no binary COPY, or one of which a reader must know more."""
+    flags, extension = int.from_bytes(data[11:15], "big"), int.from_bytes(data[15:19], "big")
+    known = data.startswith(SIGNATURE) and flags < 1 << 16 and 19 + extension <= len(data)
+    return 19 + extension if known else 0
+
+
+def _value(raw: bytes, name: str | None, values: Values) -> str:
+    """Types are not known, so only text is read, and whatever else looks like it."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return values.withhold(raw)
+    if name is None or not text.translate(_SPACES).isprintable():
+        return values.withhold(raw)
+    return _written(_AS_TEXT, values.masked(text, name))

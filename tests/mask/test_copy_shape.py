@@ -1,0 +1,55 @@
+"""What a statement says of the data of its COPY, in both syntaxes."""
+
+from __future__ import annotations
+
+import pytest
+
+from mask.copy_shape import Format, Shape, shapes
+from wire.postgres.grammar import parse
+
+CSV = {"format": Format.CSV, "delimiter": b",", "null": b""}
+CASES: dict[str, Shape | None] = {
+    "COPY t FROM stdin": Shape(),
+    'COPY t (id, "Tax Id") TO STDOUT': Shape(("id", "Tax Id")),
+    "COPY t (a) FROM stdin WITH (FORMAT csv, DELIMITER ';', NULL 'x', QUOTE '''', ESCAPE '\\', HEADER)": Shape(
+        ("a",), Format.CSV, b";", b"x", b"'", b"\\", True
+    ),
+    "COPY t FROM stdin CSV HEADER DELIMITER AS ';' NULL AS 'x' QUOTE AS '|'": Shape(
+        (), Format.CSV, b";", b"x", b"|", b"|", True
+    ),
+    "COPY t FROM stdin WITH BINARY": Shape((), Format.BINARY),
+    "COPY BINARY t (a) FROM stdin": Shape(("a",), Format.BINARY),
+    "COPY t FROM stdin USING DELIMITERS '|'": Shape((), Format.TEXT, b"|"),
+    "COPY t TO stdout (FORMAT csv, NULL '')": Shape((), **CSV),
+    "COPY t FROM stdin (HEADER match)": Shape((), header=True),
+    "COPY t FROM stdin (HEADER 1)": Shape((), header=True),
+    "COPY t FROM stdin (HEADER off)": Shape(),
+    "COPY t FROM stdin (HEADER 0)": Shape(),
+    "COPY (SELECT a, b.ssn, c AS d, 1 FROM t) TO STDOUT": Shape(("a", "ssn", "d", "")),
+    "COPY (SELECT lower(ssn), ssn || '', (r).pan, x::text, a || b FROM t) TO STDOUT": Shape(
+        ("ssn", "ssn", "pan", "x", "")
+    ),
+    "COPY (SELECT (SELECT ssn FROM t WHERE id = 1), count(*) FROM t) TO STDOUT": Shape(("ssn", "")),
+    "COPY (WITH w AS (SELECT 1) SELECT ssn FROM w) TO STDOUT": Shape(("ssn",)),
+    "COPY (SELECT ssn FROM t UNION SELECT b FROM x) TO STDOUT": Shape(("ssn",)),
+    "COPY (VALUES (1, 2), (3, 4)) TO STDOUT": Shape(("column1", "column2")),
+    "COPY (DELETE FROM t RETURNING id, ssn) TO STDOUT": Shape(("id", "ssn")),
+    "COPY (SELECT ssn, * FROM t) TO STDOUT": Shape(),
+    "COPY (SELECT (r).* FROM t) TO STDOUT": Shape(),
+    "COPY (TABLE t) TO STDOUT": Shape(),
+    "COPY t FROM stdin (FORMAT 'json')": None,
+    "COPY t FROM stdin (DELIMITER '||')": None,
+    "COPY t FROM stdin (DELIMITER 'a')": None,
+    "COPY t FROM stdin (FORMAT csv, DELIMITER '\"')": None,
+    "COPY t FROM stdin (FORMAT csv, QUOTE 'é')": None,
+}
+
+
+@pytest.mark.parametrize("sql", CASES)
+def test_shape(sql: str) -> None:
+    assert shapes(parse(sql)) == (CASES[sql],)
+
+
+def test_each_copy_with_the_client_has_one_and_nothing_else_does() -> None:
+    sql = "SELECT 1; COPY a (x) TO STDOUT; COPY b TO '/tmp/b'; COPY c TO PROGRAM 'd'; COPY e (y) FROM stdin"
+    assert shapes(parse(sql)) == (Shape(("x",)), Shape(("y",)))
