@@ -199,11 +199,9 @@ class KafkaConsumer:
         self._consumer.assign(every)
         for at in every:  # before anything is awaited: no partition is ever without a position
             offset, metadata = known.get((at.topic, at.partition), (first[at] if self._group else end[at], ""))
-            another = bool(metadata) and metadata.split(" ", 1)[0] != self._ids[at.topic]
-            if another or not first[at] <= offset <= end[at]:
-                self._lost[at] = self._loss(at, offset, first[at], end[at])
-                offset = first[at]
             self._consumer.seek(at, offset)
+            if metadata and metadata.split(" ", 1)[0] != self._ids[at.topic]:
+                self._lost[at] = self._loss(at, offset, first[at], end[at])
             self._heard[at] = (None, time.monotonic())
 
     def _loss(self, at: TopicPartition, wanted: int, first: int, end: int) -> OffsetLost:

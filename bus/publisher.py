@@ -99,7 +99,7 @@ class Publisher:
             self._identity, self._sent = identity, _NOTHING
         self._follower.close()
         self._follower, self._on_its_way = Follower(self._place, 0, self._sent), 0
-        pause, looked_up = _FASTEST_S, self._clock()
+        pause, looked_up = _FASTEST_S, time.monotonic()
         while True:
             last = self._stopping.is_set()  # asked before looking: what came until then is still sent
             looked = self._clock()
@@ -107,12 +107,10 @@ class Publisher:
             size = await self._send(found)
             if len(found) < MOST and size < ROOM:
                 self._caught_up = looked
-            if looked - looked_up > LOOK_S:
-                looked_up = looked
+            if time.monotonic() - looked_up > LOOK_S:
+                looked_up = time.monotonic()
                 current = await self._bus.identity(JOURNAL)
-                if (
-                    current != identity
-                ):  # what was sent meanwhile is on disk still, like all that the ledger has not got
+                if current != identity:  # what went to the new one meanwhile is still on disk, and goes again in order
                     return current
                 await asyncio.to_thread(self._keep)
             if found:

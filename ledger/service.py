@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from bus.topics import COVERED, EVENTS, Bus, Consumer, Message
+from bus.topics import COVERED, EVENTS, Bus, Consumer, Message, OffsetLost
 from ledger.batch import Consumed, Cursor, Item
 from ledger.entry import leaf_bytes
 from ledger.recovery import Head, refuse_older_store
 from ledger.sequencer import Append, BadMessage, Repeat, Unlike, admit, place
 from ledger.store import Store
+from ledger.succession import origin_of, shards
 from ledger.writer import Writer
 from schemas.codec import HEADER, CodecError, decode, encode, schema_header
 from schemas.ids import Position, Source
@@ -89,7 +90,8 @@ class LedgerService:
         at_step: Callable[[str], None] | None = None,  # tests die at a named step
     ) -> None:
         self._bus, self._store, self._signer, self._origin = bus, store, signer, origin
-        self._enrolled, self.shard, self._partition = enrolled, shard, partition
+        self._enrolled, self._partition = enrolled, partition
+        self._first = self.shard = shard  # `run` finds out under which name it goes on
         self._clock, self._version, self._cut = clock, version, cut
         self._at = at_step or (lambda _: None)
         self._stopping = asyncio.Event()
@@ -108,8 +110,11 @@ class LedgerService:
     async def run(self) -> None:
         """Until `stop`. Raises Fenced, CannotRecover, StoreBroken, BusDown."""
         self._now = asyncio.get_running_loop().time
-        self._writer = await asyncio.to_thread(Writer, self._store, self.shard, self._origin, self._signer, self._at)
-        self._consumer: Consumer = await self._bus.consumer(f"ledger-{self.shard}", [EVENTS], [self._partition])
+        self._shards = await asyncio.to_thread(shards, self._store, self._first)
+        self.shard = self._shards[-1]
+        origin = origin_of(self._origin, self._first, self.shard)
+        self._writer = await asyncio.to_thread(Writer, self._store, self.shard, origin, self._signer, self._at)
+        self._consumer: Consumer = await self._bus.consumer(f"ledger-{self._first}", [EVENTS], [self._partition])
         self._producer = self._bus.producer()
         self._last: Message | None = None
         self._committed_at = self._now()
@@ -128,8 +133,9 @@ class LedgerService:
         head = self.head
         known = await self._consumer.committed(EVENTS, self._partition)
         if known is not None and known[1]:
-            refuse_older_store(head, known[1])
-        self._consumed = Consumed(self._bus.cluster, EVENTS, self._partition, -1)
+            refuse_older_store(head, known[1], self._shards)
+        self._bus_now = await self._bus.identity(EVENTS)
+        self._consumed = Consumed(self._bus_now, EVENTS, self._partition, -1)
         if head.consumed is not None:
             await self._resume(head.consumed)
         await self._own(LedgerStarted(self._version, head.tree.size, self._store.name, self._clock()))
@@ -140,17 +146,18 @@ class LedgerService:
         await self._tell(head.cursors)  # marks that a crash after the checkpoint kept from being sent
 
     async def _resume(self, consumed: Consumed) -> None:
-        if consumed.cluster == self._bus.cluster:
+        if consumed.cluster == self._bus_now:
             self._consumed = consumed
             if consumed.offset >= 0:
                 await self._consumer.seek(EVENTS, self._partition, consumed.offset + 1)
             return
-        # Offsets mean nothing on another bus. It is read from its start; cursors drop what is known.
+        # Offsets mean nothing on another bus, or in a topic that was made again. It is read from its start; cursors
+        # drop what is known.
         at = Position(consumed.offset, 0, 0)
-        self._log.error("alarm", alarm="another bus", before=consumed.cluster, now=self._bus.cluster)
+        self._log.error("alarm", alarm="another bus", before=consumed.cluster, now=self._bus_now)
         source = Source(f"bus:{consumed.topic}/{consumed.partition}")
         await self._own(
-            Gap(source, at, at, f"another bus: {consumed.cluster} before, now {self._bus.cluster}", self._clock())
+            Gap(source, at, at, f"another bus: {consumed.cluster} before, now {self._bus_now}", self._clock())
         )
 
     async def _enrol(self, enrolment: KeyEnrolled) -> None:
@@ -163,7 +170,11 @@ class LedgerService:
 
     async def _turn(self, longest_s: float) -> int:
         """How many messages it took. A read is never cancelled: what it had taken would be passed over."""
-        messages = await self._consumer.batch(MESSAGES, min(longest_s, self._until_due()))
+        try:
+            messages = await self._consumer.batch(MESSAGES, min(longest_s, self._until_due()))
+        except OffsetLost as lost:
+            await self._go_on_behind(lost)
+            messages = []
         repeated: set[Source] = set()
         for message in messages:
             await self._take(message, repeated)
@@ -174,6 +185,21 @@ class LedgerService:
         if repeated:  # somebody did not hear that these are covered
             await self._tell(repeated)
         return len(messages)
+
+    async def _go_on_behind(self, lost: OffsetLost) -> None:
+        """What should come next is not there: said, and never skipped in silence. Raises OffsetLost on another bus:
+        the next start says that."""
+        if await self._bus.identity(EVENTS) != self._bus_now:
+            raise lost
+        self._log.error("alarm", alarm="messages lost", after=self._consumed.offset, first=lost.first, end=lost.end)
+        source = Source(f"bus:{EVENTS}/{self._partition}")
+        after, before = Position(self._consumed.offset, 0, 0), Position(lost.first, 0, 0)
+        reason = "the bus no longer has these messages"
+        if before <= after:  # a bus that lost its end; it is read again, and cursors drop what is known
+            before, reason = after, f"the bus has less than it had: it ends at {lost.end}"
+        await self._own(Gap(source, after, before, reason, self._clock()))
+        self._consumed = Consumed(self._bus_now, EVENTS, self._partition, lost.first - 1)
+        await self._consumer.seek(EVENTS, self._partition, lost.first)
 
     def _until_due(self) -> float:
         w, cut = self._waiting, self._cut
@@ -197,12 +223,12 @@ class LedgerService:
             if len(seen) > MOST_EVENTS or len({e.leaf[:HEADER] for e in batch.events}) > 1:
                 raise BadMessage("too many events in one message, or events of several schemas")
         except (CodecError, BadSignature, NotEnrolled, BadMessage) as e:
-            where = f"{self._bus.cluster}/{message.partition}@{message.offset}"
+            where = f"{self._bus_now}/{message.partition}@{message.offset}"
             self._log.error("alarm", alarm="message not accepted", where=where, reason=str(e))
             await self._own(Undecoded(None, EVENTS, where, digest, str(e)[:200]))
         else:
             await self._place(batch, place(self._waiting.cursors, batch, seen, digest, self._clock()), repeated)
-        self._consumed = Consumed(self._bus.cluster, EVENTS, message.partition, message.offset)
+        self._consumed = Consumed(self._bus_now, EVENTS, message.partition, message.offset)
         self._last = message
 
     async def _place(self, batch: EventBatch, placed: Append | Repeat | Unlike, repeated: set[Source]) -> None:
@@ -267,7 +293,7 @@ class LedgerService:
         await self._tell(w.moved)
         self._at("covered")
         if self._last is not None:
-            await self._consumer.commit(self._last, self.head.tripwire())
+            await self._consumer.commit(self._last, self.head.tripwire(self.shard))
 
     async def _tell(self, sources: Iterable[Source]) -> None:
         """`Covered` marks: only what is in the store under a checkpoint, never what waits."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.topics import COVERED, EVENTS, Message
+from bus.topics import COVERED, EVENTS, Message, OffsetLost
 from ledger import layout
 from ledger.batch import decode as decode_batch
 from ledger.entry import leaf_bytes, read_leaf
@@ -58,6 +58,10 @@ class MemoryBus:
     topics: dict[str, list[Message]] = field(default_factory=dict)
     groups: dict[str, tuple[int, str]] = field(default_factory=dict)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
+    first: int = 0  # messages before it were deleted
+
+    async def identity(self, topic: str) -> str:
+        return self.cluster
 
     async def send(self, topic: str, items: Sequence[tuple[bytes, bytes]]) -> None:
         log = self.topics.setdefault(topic, [])
@@ -85,6 +89,8 @@ class MemoryConsumer:
 
     async def batch(self, most: int, timeout_s: float) -> list[Message]:
         log = self.bus.topics.setdefault(self.topic, [])
+        if not self.bus.first <= self.at <= len(log):
+            raise OffsetLost(self.topic, 0, self.at, self.bus.first, len(log))
         if self.at >= len(log):
             self.bus.grown.clear()
             with contextlib.suppress(TimeoutError):
@@ -277,6 +283,60 @@ async def test_another_bus_is_said_and_read_from_its_start(tmp_path: Path) -> No
     (gap,) = bodies(tmp_path, Gap)
     assert isinstance(gap, Gap)
     assert "cluster-2" in gap.reason
+
+
+async def test_messages_that_the_bus_no_longer_has_are_a_gap_and_the_rest_is_taken(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 2))
+    await serve(bus, tmp_path)
+    await send(bus, message(3, 5), message(6, 7), message(8, 9))
+    bus.first = 2
+    await serve(bus, tmp_path)
+    assert beats(tmp_path) == [0, 1, 2, 6, 7, 8, 9]
+    on_the_bus, of_the_source = (gap for gap in bodies(tmp_path, Gap) if isinstance(gap, Gap))
+    assert (on_the_bus.missing_source, on_the_bus.after.major, on_the_bus.before.major) == ("bus:events/0", 0, 2)
+    assert (of_the_source.after, of_the_source.before) == (Position(0, 2), Position(0, 5))
+
+
+async def test_a_bus_that_has_less_than_it_had_is_said_and_what_it_takes_afterwards_is_not_passed_over(
+    tmp_path: Path,
+) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 2), message(3, 5), message(6, 7))
+    await serve(bus, tmp_path)
+    del bus.topics[EVENTS][1:]
+    bus.groups.clear()
+    role = service(bus, tmp_path)
+    running = asyncio.create_task(role.run())
+    await role.ready.wait()
+    await send(bus, message(8, 9))
+    async with asyncio.timeout(20):
+        while beats(tmp_path) != [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]:
+            assert not running.done()
+            await asyncio.sleep(0.005)
+    role.stop()
+    await running
+    (gap,) = bodies(tmp_path, Gap)
+    assert isinstance(gap, Gap)
+    assert gap.reason == "the bus has less than it had: it ends at 1"
+
+
+async def test_a_topic_that_is_made_again_under_a_running_ledger_ends_it(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, message(0, 2))
+    role = service(bus, tmp_path)
+    running = asyncio.create_task(role.run())
+    await role.ready.wait()
+    async with asyncio.timeout(20):
+        while role.head.consumed is None or role.head.consumed.offset < 0:
+            await asyncio.sleep(0.005)
+    bus.cluster = "cluster-1/made again"
+    bus.topics[EVENTS].clear()
+    with pytest.raises(OffsetLost):
+        await running
+    await send(bus, message(0, 2), message(3, 5))
+    await serve(bus, tmp_path)
+    assert beats(tmp_path) == [0, 1, 2, 3, 4, 5]
 
 
 async def test_an_older_copy_of_the_store_is_refused(tmp_path: Path) -> None:
