@@ -58,7 +58,10 @@ class RawExchange:
             self.copied.append(payload)
 
     def copy_ended(self) -> None:
-        self.copied.append(b"")
+        if len(self.copied) < MOST_CAPTURED:
+            self.copied.append(b"")
+        else:
+            self.excerpt = True  # without this end the next data would be taken for this COPY's
 
     def copies(self) -> list[bytes]:
         """The data of the first COPY of this command, of the second, and so on."""
