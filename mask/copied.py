@@ -177,7 +177,8 @@ def _shown(shape: Shape, raw: bytes, name: str, values: Values) -> str:
     if plain is None:
         return values.withhold(raw)
     try:
-        text, written = plain.decode(), raw.decode()
+        text = plain.decode()
+        written = text if plain is raw else raw.decode()
     except UnicodeDecodeError:
         return values.withhold(raw)
     masked = values.masked(text, name)

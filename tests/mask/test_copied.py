@@ -76,6 +76,7 @@ CASES: list[tuple[str, str, str, list[str]]] = [
     ("the names of a query", "COPY (SELECT id, s AS ssn FROM t) TO STDOUT", f"7\t{SSN}\n", ["7\t<ssn>\n"]),
     ("the names of a header", "COPY t TO STDOUT CSV HEADER", f"id,ssn\n7,{SSN}\n", ["id,ssn\n", "7,<ssn>\n"]),
     ("a header in text", "COPY t TO STDOUT (HEADER)", f"id\tssn\n7\t{SSN}\n", ["id\tssn\n", "7\t<ssn>\n"]),
+    ("a header of the columns", "COPY t (id, ssn) FROM stdin CSV HEADER", "ID,ssn\n7,\n", ["ID,ssn\n", "7,\n"]),
     ("a header that is none", "COPY t (id, ssn) FROM stdin CSV HEADER", f"7,{SSN}\n", ["7,<ssn>\n"]),
     ("no names: only what is known by its form", "COPY t TO STDOUT", f"{SSN}\t{CARD}\n", [f"{SSN}\t<card>\n"]),
     ("NULL", "COPY t (id, ssn) FROM stdin", "7\t\\N\n", ["7\t\\N\n"]),
@@ -114,6 +115,10 @@ def test_cases(sql: str, data: str, expected: list[str]) -> None:
         assert all(piece in found[0] for piece in expected)
     else:
         assert found == expected
+
+
+def test_a_cut_row_that_fits_no_columns_is_withheld() -> None:
+    assert shown("COPY t (a) FROM stdin", f"x\ty\n1\t{CARD[:9]}", whole=False) == ["x\ty\n", "<withheld>"]
 
 
 def test_what_is_not_utf8_is_withheld() -> None:
