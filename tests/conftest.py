@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import NoReturn
 
 import pytest
 
@@ -37,52 +36,53 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-SERVICES: dict[str, Callable[[], object]] = {"kafka": services.kafka_jars, "minio": services.minio_program}
+MAKE: dict[str, Callable[[], object]] = {"kafka": services.kafka_jars, "minio": services.minio_program}
+"""By fixture: what fetches or builds its server, once a machine."""
+missing: dict[str, services.Unavailable] = {}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever uses a server that needs more than Python is `full`: `make test` must not start it."""
     for item in items:
-        if SERVICES.keys() & set(getattr(item, "fixturenames", ())):
+        if _servers(item):
             item.add_marker("full")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Fetches and builds what the chosen tests need before a test's clock runs: a cold MinIO takes minutes."""
-    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    for name in SERVICES.keys() & wanted:
+    """Makes the servers of the chosen tests before a test's clock runs: a cold MinIO takes minutes."""
+    if session.config.option.collectonly:
+        return
+    for name in {name for item in session.items for name in _servers(item)}:
         try:
-            SERVICES[name]()
-        except services.Unavailable:
-            pass  # said by the fixture
+            MAKE[name]()
+        except services.Unavailable as error:
+            missing[name] = error  # said by the fixture
 
 
-def _or_skip(name: str, error: services.Unavailable) -> NoReturn:
-    """Skips, or fails where TALLYSTICK_REQUIRE names the server: there a skip would hide that nothing was tested."""
-    if name in os.environ.get("TALLYSTICK_REQUIRE", "").split(","):
-        pytest.fail(str(error))
-    pytest.skip(str(error))
+def _servers(item: pytest.Item) -> set[str]:
+    return MAKE.keys() & set(getattr(item, "fixturenames", ()))
+
+
+def _need(name: str) -> None:
+    """Skips where the server is missing, but fails where TALLYSTICK_REQUIRE names it: there a skip would hide it."""
+    if name in missing:
+        required = name in os.environ.get("TALLYSTICK_REQUIRE", "").split(",")
+        (pytest.fail if required else pytest.skip)(str(missing[name]))
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Kafka]:
     """One Kafka for all tests of the process: name topics and groups apart. `servers`, `kill()`, `start()`, …"""
-    try:
-        server = services.kafka(tmp_path_factory.mktemp("kafka"))
-    except services.Unavailable as error:
-        _or_skip("kafka", error)
-    with server:
+    _need("kafka")
+    with services.kafka(tmp_path_factory.mktemp("kafka")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Minio]:
     """One MinIO for all tests of the process: name buckets apart. `endpoint` (plain HTTP), `user`, `password`."""
-    try:
-        server = services.minio(tmp_path_factory.mktemp("minio"))
-    except services.Unavailable as error:
-        _or_skip("minio", error)
-    with server:
+    _need("minio")
+    with services.minio(tmp_path_factory.mktemp("minio")) as server:
         yield server

@@ -111,6 +111,23 @@ def test_says_in_one_line_what_is_missing(server: str, tmp_path: Path, start: St
     assert (process.returncode, out, err.splitlines()[-1]) == (1, "", line[server])
 
 
+REFUSED = """\
+go: downloading github.com/minio/minio v1
+verifying github.com/minio/minio@v1: checksum mismatch
+SECURITY ERROR
+For more information, see 'go help module-auth'.
+"""
+
+
+def test_says_in_one_line_why_a_build_failed(tmp_path: Path, start: Start) -> None:
+    go = tmp_path / "go"
+    go.write_text(f'#!/bin/sh\ncat >&2 <<"END"\n{REFUSED}END\nexit 1\n')
+    go.chmod(0o755)
+    process = start("minio", PATH=f"{tmp_path}:/usr/bin:/bin", TALLYSTICK_CACHE=str(tmp_path))
+    line = "minio: go failed with 1: verifying github.com/minio/minio@v1: checksum mismatch"
+    assert process.communicate()[1].splitlines()[-1] == line
+
+
 def test_refuses_a_java_that_is_too_old(kafka: Kafka, tmp_path: Path, start: Start) -> None:
     old = tmp_path / "java"
     old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")

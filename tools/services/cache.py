@@ -20,6 +20,8 @@ from pathlib import Path
 
 PINS = Path(__file__).parent / "pins"
 MAKE_S = 1800
+CHATTER = ("go: downloading", "WARNING", "[WARNING]")
+"""What Go and Maven print before the line that says what is wrong; after it comes general advice."""
 
 
 class Unavailable(Exception):
@@ -56,15 +58,19 @@ def tools(server: str, needs: str, *programs: str) -> list[str]:
 
 def run(server: str, command: Sequence[str | Path], folder: Path) -> None:
     """One step of the making. `Unavailable` with what the tool said, in one line, if it fails."""
-    done = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace", timeout=MAKE_S, check=False,
-    )  # fmt: skip
+    tool = Path(command[0]).name
+    try:
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", timeout=MAKE_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{server}: {tool} did not end in {MAKE_S // 60} minutes") from None
     if done.returncode:
-        said = [line for line in done.stdout.splitlines() if line.strip()]
-        errors = [line for line in said if line.startswith("[ERROR]")]  # Maven's first says it; Go's last line does
-        why = errors[0] if errors else said[-1] if said else "it printed nothing"
-        raise Unavailable(f"{server}: {Path(command[0]).name} failed with {done.returncode}: {why}")
+        said = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith(CHATTER)]
+        raise Unavailable(
+            f"{server}: {tool} failed with {done.returncode}: {said[0] if said else 'it did not say why'}"
+        )
 
 
 def _key(pins: Path) -> str:

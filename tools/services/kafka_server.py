@@ -171,9 +171,13 @@ def _java() -> str:
 
 @functools.cache
 def kafka_jars() -> Path:
-    """The folder of the jars, each compared with its pin once in this process."""
+    """The folder of the jars, each compared with its pin once in this process.
+
+    `Unavailable` where anything is missing that Kafka needs.
+    """
     jars = made("kafka", _fetch)
     verify(jars)
+    _java()
     return jars
 
 
