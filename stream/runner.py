@@ -52,7 +52,7 @@ async def turn(
     if not messages:
         return 0
     outputs = [output for message in messages for output in stage.apply(message)]
-    for topic, items in _by_topic(outputs):
+    for topic, items in by_topic(outputs):
         await producer.send(topic, items)
     at(OUTPUTS)
     changes = stage.changes()
@@ -65,7 +65,7 @@ async def turn(
     return len(messages)
 
 
-def _by_topic(outputs: Iterable[Output]) -> list[tuple[str, list[tuple[bytes, bytes]]]]:
+def by_topic(outputs: Iterable[Output]) -> list[tuple[str, list[tuple[bytes, bytes]]]]:
     """Order is kept within a topic; the topic that came first goes first."""
     grouped: dict[str, list[tuple[bytes, bytes]]] = {}
     for output in outputs:
