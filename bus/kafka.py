@@ -59,6 +59,17 @@ class KafkaBus:
     async def identity(self, topic: str) -> str:
         return f"{self.cluster}/{(await self.client.topic(self.settings.topic(topic))).id}"
 
+    async def end(self, topic: str, partition: int) -> int:
+        """The offset that the next message will have. Raises BusDown."""
+        return await self.client.end(self.settings.topic(topic), partition)
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        """By partition, the offset that a group reads next; none where it committed none. Raises BusDown."""
+        name = self.settings.topic(topic)
+        partitions = range(kafka_topics.partitions_of(topic, self.settings))
+        found = await self.client.committed(self.settings.group(group), {name: partitions})
+        return {partition: int(offset) for (_, partition), (offset, _) in found.items()}
+
     async def prune(self, topic: str, partition: int, upto_offset: int) -> int:
         """Deletes this message and all before it in its partition; gives the first offset left. Raises BusDown."""
         return await self.client.delete_before(self.settings.topic(topic), partition, upto_offset + 1)
@@ -120,26 +131,29 @@ class KafkaProducer:
 
     async def _ready(self, name: str) -> AIOKafkaProducer:
         async with self._making:
+            if self._made is None:
+                self._made = await self._start()
             if name not in self._known:
                 await self._bus.client.topic(name)
                 self._known.add(name)
-            if self._made is None:
-                await self._bus.client.dial()  # says why, if it cannot be reached
-                made = AIOKafkaProducer(
-                    bootstrap_servers=list(self._bus.settings.servers),
-                    acks="all",
-                    enable_idempotence=True,
-                    max_batch_size=_BATCH_BYTES,
-                    max_request_size=kafka_topics.LARGEST_BATCH,
-                    **self._bus.client.reach,
-                )
-                try:
-                    await made.start()
-                except BaseException:
-                    await made.stop()
-                    raise
-                self._made = made
             return self._made
+
+    async def _start(self) -> AIOKafkaProducer:
+        await self._bus.client.dial()  # says why, if it cannot be reached
+        made = AIOKafkaProducer(
+            bootstrap_servers=list(self._bus.settings.servers),
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=kafka_topics.LARGEST_BATCH,
+            **self._bus.client.reach,
+        )
+        try:
+            await made.start()
+        except BaseException:
+            await made.stop()
+            raise
+        return made
 
     def give_up(self) -> None:
         made, self._made = self._made, None

@@ -23,12 +23,14 @@ from aiokafka.conn import create_conn
 from aiokafka.protocol.admin import CreateTopicsRequest, DeleteRecordsRequest, DescribeConfigsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.offset import OffsetRequest
 
 from bus.kafka_metadata import DescribeTopics
 from bus.topics import BusDown, BusRefused
 
 T = TypeVar("T")
 _RETRY_S = 0.1
+_NEWEST = -1  # in place of a time: the end
 _TOPIC = 2  # the kind of resource that DescribeConfigs is asked about
 _NOT_ALLOWED = (
     errors.TopicAuthorizationFailedError,
@@ -39,11 +41,13 @@ _NOT_ALLOWED = (
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """Where, under which names, how safe. With `ca_file` it is TLS, with `user` SCRAM; the names are checked."""
+    """Where, under which names, how safe. With `ca_file` it is TLS, and a server must be who it is called; with `user`
+    it is SCRAM."""
 
     servers: tuple[str, ...]  # host:port; any of them leads to all
     prefix: str = "tallystick"  # of topics, and of groups
-    partitions: int = 4  # of each topic, for ever: of `events` they are the ledger's shards, of `journal` the maskers
+    partitions: int = 4  # of `journal`, for ever: so many maskers can share it
+    shards: int = 1  # partitions of `events`, each a log of its own
     replication: int = 3
     min_insync: int = 2
     timeout_s: float = 20.0  # no call hangs longer: then it is BusDown
@@ -71,7 +75,8 @@ class KafkaSettings:
             try:
                 context = ssl.create_default_context(cafile=str(self.ca_file))
                 if self.cert_file:
-                    context.load_cert_chain(str(self.cert_file), self.key_file and str(self.key_file))
+                    # The empty password: for a key that has one, OpenSSL would else ask at the terminal.
+                    context.load_cert_chain(self.cert_file, self.key_file, password="")
             except OSError as e:  # ssl.SSLError is one
                 raise BusRefused(f"Kafka's CA, or our certificate and key, cannot be read ({e.strerror})") from e
             found["ssl_context"] = context
@@ -123,7 +128,9 @@ def _fault(server: str, error: BaseException, settings: KafkaSettings) -> BusDow
     if isinstance(error, TimeoutError):
         return BusDown(f"{server}: does not answer")
     if isinstance(error, errors.KafkaConnectionError):
-        return BusDown(f"{server}: closed the connection; is it TLS on one side only?")
+        # Alerts of TLS 1.3 do not reach us: of what it may have meant, the likeliest.
+        wants = "" if settings.cert_file else "; does it want a certificate of ours?" if settings.ca_file else "; TLS?"
+        return BusDown(f"{server}: closed the connection{wants}")
     return BusDown(f"{server}: cannot be reached ({type(error).__name__})")
 
 
@@ -283,6 +290,19 @@ class Client:
             return int(first)
 
         return await self._repeat(f"delete what is covered in {name}", ask)
+
+    async def end(self, name: str, partition: int) -> int:
+        """The offset that the next message will have. Raises BusDown."""
+
+        async def ask() -> int:
+            leader = (await self.topic(name)).leaders[partition]
+            answer = await self._client.send(leader, OffsetRequest(-1, 0, [(name, [(partition, _NEWEST)])]))
+            (_, code, _, offset) = answer.topics[0][1][0]
+            if code:
+                raise errors.for_code(code)
+            return int(offset)
+
+        return await self._repeat(f"say where {name} ends", ask)
 
     # --- a group's offsets: nobody joins it, so nothing is ever divided anew ---------------
 

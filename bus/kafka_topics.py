@@ -56,6 +56,11 @@ class TopicProblems(RuntimeError):
         self.problems = tuple(problems)
 
 
+def partitions_of(topic: str, settings: KafkaSettings) -> int:
+    """The approvals step has one owner; grants and marks are read whole by every gateway."""
+    return {JOURNAL: settings.partitions, EVENTS: settings.shards}.get(topic, 1)
+
+
 def config_of(topic: str, settings: KafkaSettings) -> dict[str, str]:
     """A topic's explicit settings, in Kafka's words."""
     return {
@@ -69,7 +74,7 @@ def config_of(topic: str, settings: KafkaSettings) -> dict[str, str]:
 
 async def ensure(client: Client, settings: KafkaSettings) -> None:
     """Makes the topics that are missing. Raises TopicProblems, BusDown."""
-    wanted = {settings.topic(topic): config_of(topic, settings) for topic in NAMES}
+    wanted = {settings.topic(topic): (partitions_of(topic, settings), config_of(topic, settings)) for topic in NAMES}
     there, problems = await _differences(client, settings, wanted)
     if settings.min_insync > settings.replication:
         problems.append(f"min_insync {settings.min_insync} is more than replication {settings.replication}")
@@ -78,11 +83,13 @@ async def ensure(client: Client, settings: KafkaSettings) -> None:
         problems.append(f"replication {settings.replication} needs as many brokers; Kafka has {brokers}")
     if problems:
         raise TopicProblems(problems)
-    missing = {name: config for name, config in wanted.items() if name not in there}
+    missing = {name: made for name, made in wanted.items() if name not in there}
     if not missing:
         return
-    if refused := await client.create(settings.partitions, settings.replication, missing):
-        raise TopicProblems(refused)
+    for count in {count for count, _ in missing.values()}:
+        alike = {name: config for name, (partitions, config) in missing.items() if partitions == count}
+        if refused := await client.create(count, settings.replication, alike):
+            raise TopicProblems(refused)
     await client.led(wanted)
     _, problems = await _differences(client, settings, wanted)  # another may have made one meanwhile, and otherwise
     if problems:
@@ -90,18 +97,19 @@ async def ensure(client: Client, settings: KafkaSettings) -> None:
 
 
 async def _differences(
-    client: Client, settings: KafkaSettings, wanted: Mapping[str, Mapping[str, str]]
+    client: Client, settings: KafkaSettings, wanted: Mapping[str, tuple[int, Mapping[str, str]]]
 ) -> tuple[Collection[str], list[str]]:
     """The topics that are there, and what is not as wanted in them. Raises BusDown."""
     there = await client.topics(wanted)
     configs = await client.configs(list(there)) if there else {}
     problems: list[str] = []
     for name, topic in there.items():
-        if len(topic.leaders) != settings.partitions:
-            problems.append(f"{name}: {len(topic.leaders)} partitions, should be {settings.partitions}")
+        partitions, config = wanted[name]
+        if len(topic.leaders) != partitions:
+            problems.append(f"{name}: {len(topic.leaders)} partitions, should be {partitions}")
         if topic.replicas != settings.replication:
             problems.append(f"{name}: replication {topic.replicas}, should be {settings.replication}")
-        for key, value in wanted[name].items():
+        for key, value in config.items():
             if configs[name].get(key) != value:
                 problems.append(f"{name}: {key} is {configs[name].get(key)}, should be {value}")
     return there.keys(), problems
