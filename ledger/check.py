@@ -26,6 +26,10 @@ OPERATOR = (
     "cannot verify: operator. Whoever holds the store and the ledger's key could have rewritten or cut off "
     "this log; compare its checkpoint with one held by somebody else."
 )
+GAPS = {
+    "Gap": "something never arrived",
+    "LedgerAdopted": "this log goes on where a copy of another ended, without what that lacked",
+}
 LARGEST_FILE = 256 * 65_537
 FARTHEST = 10_000
 
@@ -51,7 +55,8 @@ class Report:
     size: int = 0  # entries under the newest checkpoint
     root: bytes = EMPTY_ROOT
     findings: list[Finding] = field(default_factory=list)
-    gaps: list[int] = field(default_factory=list)  # indexes of entries of kind Gap
+    gaps: list[int] = field(default_factory=list)  # indexes of entries that say so
+    signed: dict[int, bytes] = field(default_factory=dict)  # of a store: each size under a checkpoint, and its root
     facts: list[str] = field(default_factory=lambda: [OPERATOR])
 
     @property
@@ -64,12 +69,12 @@ class Report:
 
     def note_gap(self, leaf: bytes, index: int, where: str) -> None:
         try:
-            if kind_of(leaf) != "Gap":
-                return
+            said = GAPS.get(kind_of(leaf))
         except NotALeaf:
             return self.add(Kind.CANNOT, where, f"entry {index} has a schema that this release does not know", index)
-        self.gaps.append(index)
-        self.add(Kind.GAP, where, f"entry {index} says that something never arrived", index)
+        if said is not None:
+            self.gaps.append(index)
+            self.add(Kind.GAP, where, f"entry {index} says that {said}", index)
 
 
 # --- a shard in a store ---------------------------------------------------------------
@@ -168,7 +173,9 @@ class _Walk:
     def _checkpoint(self, seq: int) -> tuple[Checkpoint, bytes] | None:
         name = layout.checkpoint(self._shard, seq)
         try:
-            return open_stored(self._store.get(name), self._key)
+            found = open_stored(self._store.get(name), self._key)
+            self._report.signed[found[0].size] = found[0].root
+            return found
         except StoreBroken as e:
             self._report.add(Kind.CANNOT, name, str(e))
         except BadNote as e:

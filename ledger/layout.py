@@ -7,6 +7,7 @@ import re
 TILE_WIDTH = 256
 _BATCH = re.compile(r"([0-9]{20})\.avro")
 _CHECKPOINT = re.compile(r"[0-9]{20}")
+_SUCCESSOR = re.compile(r"[2-9]|[1-9][0-9]{1,8}")
 
 
 def batch(shard: str, seq: int) -> str:
@@ -35,6 +36,19 @@ def checkpoint_number(shard: str, key: str) -> int | None:
     """The same, under `checkpoints`."""
     name = key.removeprefix(checkpoints(shard))
     return int(name) if _CHECKPOINT.fullmatch(name) else None
+
+
+def successor(first: str, number: int) -> str:
+    """The name under which a shard goes on for the `number`th time; 1 is its first."""
+    return first if number == 1 else f"{first}-{number}"
+
+
+def successor_number(first: str, name: str) -> int | None:
+    """The inverse; None for a name of another shard."""
+    number = name.removeprefix(f"{first}-")
+    if name == first:
+        return 1
+    return int(number) if number != name and _SUCCESSOR.fullmatch(number) else None
 
 
 def tile_path(index: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ledger import layout
 from ledger.batch import BadBatch, Batch, Consumed, Cursor, decode
@@ -19,6 +20,10 @@ from ledger.tree import EMPTY_RANGE, CompactRange
 from schemas.ids import Source
 
 MOST = 1 << 62  # more batches than there can be
+_ADVICE = (
+    "this is an older or another copy of the log; bring the right one back, or let a new shard go on "
+    "without what is lost: tallystick ledger adopt"
+)
 
 
 class CannotRecover(RuntimeError):
@@ -37,9 +42,9 @@ class Head:
     enrolled: frozenset[bytes]  # SHA-256[:16] of each enrolment that is an entry
     checkpoint_missing: bool
 
-    def tripwire(self) -> str:
+    def tripwire(self, shard: str) -> str:
         """What the bus remembers of us, so that an older copy of the store is noticed."""
-        return f"{self.seq} {self.tree.size} {self.tree.root().hex()}"
+        return f"{self.seq} {self.tree.size} {self.tree.root().hex()} {shard}"
 
 
 def newest(store: Store, prefix: str, key_of: Callable[[int], str]) -> int:
@@ -61,33 +66,85 @@ def newest(store: Store, prefix: str, key_of: Callable[[int], str]) -> int:
     return low
 
 
-def refuse_older_store(head: Head, tripwire: str) -> None:
-    """The bus saw this shard at `tripwire`: a store behind it would sign a second history. Raises CannotRecover."""
+class Tripwire(NamedTuple):
+    """What the bus remembers of a shard."""
+
+    seq: int
+    size: int
+    root: bytes
+    shard: str  # empty as the bus was told it before there were successors
+
+
+def read_tripwire(text: str) -> Tripwire:
+    """Raises CannotRecover."""
     try:
-        seq, size, root = tripwire.split(" ")
-        seen = int(seq), int(size), bytes.fromhex(root)
+        seq, size, root, *named = text.split(" ")
+        (shard,) = named or [""]
+        return Tripwire(int(seq), int(size), bytes.fromhex(root), shard)
     except ValueError as e:
         raise CannotRecover("the bus's word on the ledger cannot be read: was the group's offset set by hand?") from e
-    same = seen[0] != head.seq or seen[1:] == (head.tree.size, head.tree.root())
-    if seen[0] > head.seq or seen[1] > head.tree.size or not same:
+
+
+def refuse_older_store(head: Head, seen: Tripwire, first: str, shard: str) -> None:
+    """A store behind what the bus has seen would sign a second history. Raises CannotRecover.
+
+    `head` is that of `shard`, under which the one named `first` goes on.
+    """
+    ours = layout.successor_number(first, shard)
+    theirs = layout.successor_number(first, seen.shard or first)
+    if theirs is None or ours is None:
+        raise CannotRecover(f"the bus has seen shard {seen.shard}, which is none of {first}")
+    if theirs < ours:
+        return  # an operator has let a successor go on without what is missing
+    if theirs > ours:
+        raise CannotRecover(f"the bus has seen shard {seen.shard}, the store ends with shard {shard}: {_ADVICE}")
+    same = seen.seq != head.seq or (seen.size, seen.root) == (head.tree.size, head.tree.root())
+    if seen.seq > head.seq or seen.size > head.tree.size or not same:
         raise CannotRecover(
-            f"the store ends at batch {head.seq} with {head.tree.size} entries, the bus has seen batch {seen[0]} with "
-            f"{seen[1]}: this is an older or another copy of the log; bring the right one back, or start a new shard"
+            f"the store ends at batch {head.seq} with {head.tree.size} entries, the bus has seen batch {seen.seq} with "
+            f"{seen.size}: {_ADVICE}"
         )
 
 
 def recover(store: Store, shard: str, key: VerifierKey) -> Head:
     """Raises CannotRecover, StoreBroken."""
     seq = newest(store, layout.batches(shard), lambda n: layout.batch(shard, n))
-    signed = newest(store, layout.checkpoints(shard), lambda n: layout.checkpoint(shard, n))
+    while _signed_after(store, shard, seq):  # no crash of ours signs what is not there
+        if not store.any_after(layout.batches(shard), layout.batch(shard, seq) if seq >= 0 else ""):
+            raise CannotRecover(f"{_newest_checkpoint(store, shard)}: a checkpoint, but the shard has no batch for it")
+        seq += 1  # another writer has just gone on; it will fence us
     if seq < 0:
-        if signed >= 0:
-            raise CannotRecover(f"{layout.checkpoint(shard, signed)}: a checkpoint, but the shard has no batch")
         return Head(-1, EMPTY_RANGE, b"", {}, None, frozenset(), False)
-    if signed not in (seq, seq - 1):
-        raise CannotRecover(
-            f"{layout.batch(shard, seq)} is the newest batch, but the newest checkpoint is number {signed}"
-        )
+    signed = _signed_after(store, shard, seq - 1)
+    if not signed and seq > 0 and not _signed_after(store, shard, seq - 2):
+        signed_last = _newest_checkpoint(store, shard)
+        raise CannotRecover(f"{layout.batch(shard, seq)} is the newest batch, the newest checkpoint is {signed_last}")
+    return _head(store, shard, key, seq, signed)
+
+
+def last_sound(store: Store, shard: str, key: VerifierKey) -> Head:
+    """Of a shard that cannot be recovered: the newest place from which it could be. Raises StoreBroken.
+
+    Batches that are missing, hidden or damaged are passed over; one that is there and does not come
+    from the store is not: the store may only be out of reach.
+    """
+    prefixes = layout.batches(shard), layout.checkpoints(shard)
+    there = {k for p in prefixes for k in store.keys(p)} - {k for p in prefixes for k in store.irregular(p)}
+    numbers = (layout.batch_number(shard, k) for k in there)
+    for seq in sorted((n for n in numbers if n is not None), reverse=True):
+        needed = {f(shard, n) for f in (layout.batch, layout.checkpoint) for n in (seq, seq - 1) if n >= 0}
+        if not needed <= there:
+            continue
+        try:
+            return _head(store, shard, key, seq, True)
+        except CannotRecover as e:
+            if isinstance(e.__cause__, StoreBroken):
+                raise e.__cause__ from e
+    return Head(-1, EMPTY_RANGE, b"", {}, None, frozenset(), False)
+
+
+def _head(store: Store, shard: str, key: VerifierKey, seq: int, signed: bool) -> Head:
+    """Where the shard stands after batch `seq`, which must agree with the one before and their checkpoints."""
     raw, batch = _sound(store, shard, seq)
     if seq == 0 and batch.meta.previous:
         raise CannotRecover(f"{layout.batch(shard, 0)}: the first batch names one before it")
@@ -96,7 +153,7 @@ def recover(store: Store, shard: str, key: VerifierKey) -> Head:
         if hashlib.sha256(before).digest() != batch.meta.previous or predecessor.after() != batch.meta.before:
             raise CannotRecover(f"{layout.batch(shard, seq - 1)}: not the batch that number {seq} follows")
         _agrees(store, key, predecessor, before)
-    if signed == seq:
+    if signed:
         _agrees(store, key, batch, raw)
     return Head(
         seq,
@@ -105,7 +162,7 @@ def recover(store: Store, shard: str, key: VerifierKey) -> Head:
         dict(batch.meta.cursors),
         batch.meta.consumed,
         frozenset(batch.meta.enrolled),
-        signed < seq,
+        not signed,
     )
 
 
@@ -120,6 +177,15 @@ def _sound(store: Store, shard: str, seq: int) -> tuple[bytes, Batch]:
     if (batch.meta.shard, batch.meta.seq) != (shard, seq):
         raise CannotRecover(f"{name}: says it is batch {batch.meta.seq} of shard {batch.meta.shard}")
     return raw, batch
+
+
+def _signed_after(store: Store, shard: str, seq: int) -> bool:
+    return store.any_after(layout.checkpoints(shard), layout.checkpoint(shard, seq) if seq >= 0 else "")
+
+
+def _newest_checkpoint(store: Store, shard: str) -> str:
+    number = newest(store, layout.checkpoints(shard), lambda n: layout.checkpoint(shard, n))
+    return layout.checkpoint(shard, number) if number >= 0 else "none"
 
 
 def _regular(store: Store, key: str) -> None:

@@ -18,7 +18,7 @@ import structlog
 from bus.topics import COVERED, EVENTS, Bus, Consumer, Message, OffsetLost
 from ledger.batch import Consumed, Cursor, Item
 from ledger.entry import leaf_bytes
-from ledger.recovery import Head, refuse_older_store
+from ledger.recovery import Head, read_tripwire, refuse_older_store
 from ledger.sequencer import Append, BadMessage, Repeat, Unlike, admit, place
 from ledger.store import Store
 from ledger.succession import origin_of, shards
@@ -35,6 +35,7 @@ from schemas.records import (
     LedgerEntry,
     LedgerStarted,
     Undecoded,
+    WormProbe,
 )
 from seal.event_batch import check_batch
 from seal.keyfiles import Enrolled, NotEnrolled
@@ -87,12 +88,13 @@ class LedgerService:
         version: str,
         partition: int = 0,
         cut: Cut = Cut(),
+        probed: WormProbe | None = None,  # of this store, just now: an entry
         at_step: Callable[[str], None] | None = None,  # tests die at a named step
     ) -> None:
         self._bus, self._store, self._signer, self._origin = bus, store, signer, origin
         self._enrolled, self._partition = enrolled, partition
         self._first = self.shard = shard  # `run` finds out under which name it goes on
-        self._clock, self._version, self._cut = clock, version, cut
+        self._clock, self._version, self._cut, self._probed = clock, version, cut, probed
         self._at = at_step or (lambda _: None)
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
@@ -110,8 +112,7 @@ class LedgerService:
     async def run(self) -> None:
         """Until `stop`. Raises Fenced, CannotRecover, StoreBroken, BusDown."""
         self._now = asyncio.get_running_loop().time
-        self._shards = await asyncio.to_thread(shards, self._store, self._first)
-        self.shard = self._shards[-1]
+        self.shard = (await asyncio.to_thread(shards, self._store, self._first))[-1]
         origin = origin_of(self._origin, self._first, self.shard)
         self._writer = await asyncio.to_thread(Writer, self._store, self.shard, origin, self._signer, self._at)
         self._consumer: Consumer = await self._bus.consumer(f"ledger-{self._first}", [EVENTS], [self._partition])
@@ -133,12 +134,14 @@ class LedgerService:
         head = self.head
         known = await self._consumer.committed(EVENTS, self._partition)
         if known is not None and known[1]:
-            refuse_older_store(head, known[1], self._shards)
+            refuse_older_store(head, read_tripwire(known[1]), self._first, self.shard)
         self._bus_now = await self._bus.identity(EVENTS)
         self._consumed = Consumed(self._bus_now, EVENTS, self._partition, -1)
         if head.consumed is not None:
             await self._resume(head.consumed)
         await self._own(LedgerStarted(self._version, head.tree.size, self._store.name, self._clock()))
+        if self._probed is not None:
+            await self._own(self._probed)
         for enrolment in self._enrolled.all:
             await self._enrol(enrolment)
         # The first batch is committed before anything is taken: it fences a writer before us.
@@ -148,7 +151,7 @@ class LedgerService:
     async def _resume(self, consumed: Consumed) -> None:
         if consumed.cluster == self._bus_now:
             self._consumed = consumed
-            if consumed.offset >= 0:
+            if consumed.offset >= 0 or self.shard != self._first:  # a successor reads again what its group had
                 await self._consumer.seek(EVENTS, self._partition, consumed.offset + 1)
             return
         # Offsets mean nothing on another bus, or in a topic that was made again. It is read from its start; cursors

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.ledger.locked import LockedBucket, make_bucket
+from tests.ledger.writing import Objects
 from tools.services import Minio as Server
 
 NUMBERS = itertools.count()
@@ -23,3 +24,8 @@ def new_bucket(minio: Server, tmp_path_factory: pytest.TempPathFactory) -> Calla
 @pytest.fixture
 def locked(new_bucket: Callable[..., LockedBucket]) -> LockedBucket:
     return new_bucket()
+
+
+@pytest.fixture
+def objects(locked: LockedBucket, minio: Server) -> Objects:
+    return Objects(locked, minio)

@@ -18,12 +18,11 @@ from ledger import layout
 from ledger.batch import Consumed
 from ledger.check import Kind, check_log
 from ledger.note import open_checkpoint
-from ledger.recovery import CannotRecover, recover, refuse_older_store
+from ledger.recovery import CannotRecover, read_tripwire, recover, refuse_older_store
 from ledger.store import FileStore, StoreBroken
 from ledger.tree import leaf_hash, root
 from ledger.writer import Fenced, Writer
 from schemas.ids import Position, Source
-from tests.ledger.locked import LockedBucket
 from tests.ledger.lying_s3 import Answer, Asked, Send, lying
 from tests.ledger.writing import (
     ORIGIN,
@@ -40,7 +39,6 @@ from tests.ledger.writing import (
     open_store,
     writer,
 )
-from tools.services import Minio as Server
 
 
 class WriterConformance:
@@ -138,18 +136,18 @@ class WriterConformance:
     def test_a_store_behind_what_the_bus_has_seen_is_refused(self, place: Place) -> None:
         w = writer(place.spec)
         commit(w, 0, 2)
-        early = w.head.tripwire()
+        early = w.head.tripwire("0")
         commit(w, 2, 2)
-        refuse_older_store(w.head, early)
-        refuse_older_store(w.head, w.head.tripwire())
-        late = w.head.tripwire()
+        refuse_older_store(w.head, read_tripwire(early), "0", "0")
+        refuse_older_store(w.head, read_tripwire(w.head.tripwire("0")), "0", "0")
+        late = w.head.tripwire("0")
         place.drop(layout.batch("0", 1))
         place.drop(layout.checkpoint("0", 1))
         older = recover(open_store(place.spec), "0", w.key)  # a restored copy: sound in itself
         with pytest.raises(CannotRecover, match="older or another copy"):
-            refuse_older_store(older, late)
+            refuse_older_store(older, read_tripwire(late), "0", "0")
         with pytest.raises(CannotRecover):
-            refuse_older_store(older, "nonsense")
+            refuse_older_store(older, read_tripwire("nonsense"), "0", "0")
 
     def test_a_checkpoint_by_a_writer_that_woke_up_first_is_taken_if_it_says_the_same(self, place: Place) -> None:
         def meanwhile(step: str) -> None:
@@ -197,6 +195,29 @@ def test_the_batch_is_a_table_that_any_avro_reader_reads(tmp_path: Path) -> None
     assert [r["content"] for r in rows] == [b"c0", b"c1", b"c2"]  # type: ignore[index, call-overload]
 
 
+@pytest.mark.parametrize("commits", [1, 2, 3])
+@pytest.mark.parametrize("there", [0, 1, 4])
+def test_a_start_beside_a_writer_that_goes_on_is_no_alarm(tmp_path: Path, there: int, commits: int) -> None:
+    """It commits between any two listings of the recovery, a few times."""
+    w = writer(f"file:{tmp_path}")
+    for n in range(there):
+        commit(w, n, 1)
+    left = commits
+
+    class Busy(FileStore):
+        def any_after(self, prefix: str, key: str) -> bool:
+            nonlocal left
+            found = super().any_after(prefix, key)
+            if left and key in ("", layout.batch("0", w.head.seq)):
+                left -= 1
+                commit(w, w.head.tree.size, 1)
+            return found
+
+    head = recover(Busy(tmp_path), "0", w.key)
+    assert there - 1 <= head.seq <= w.head.seq
+    assert leaves(f"file:{tmp_path}")[: head.tree.size] == [item(n).leaf for n in range(head.tree.size)]
+
+
 @pytest.mark.parametrize("key", [layout.batch("0", 0), layout.batch("0", 1), layout.checkpoint("0", 1)])
 def test_any_flipped_byte_is_found(tmp_path: Path, key: str) -> None:
     """Of the newest batch, too, and of what its root does not cover: content, cursors, the file's own framing."""
@@ -222,11 +243,6 @@ def test_a_key_that_is_not_ours_stops_the_start_with_its_name(tmp_path: Path) ->
 
 
 # --- an object store ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def objects(locked: LockedBucket, minio: Server) -> Objects:
-    return Objects(locked, minio)
 
 
 class TestOnObjects(WriterConformance):
