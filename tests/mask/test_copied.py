@@ -92,6 +92,7 @@ CASES: list[tuple[str, str, str, list[str]]] = [
      ["tok\\:ssn\\:", ":x\n"]),
     ("and quoted in CSV", "COPY t (ssn, b) FROM stdin CSV DELIMITER ':'", f"{SSN}:x\n", ['"<ssn>":x\n']),
     ("another escape", "COPY t (note) FROM stdin CSV ESCAPE '\\'", f'"say \\"{CARD}\\""\n', ['"say \\"<card>\\""\n']),
+    ("a quote in a value", "COPY t (ssn, b) FROM stdin CSV ESCAPE '\\'", '"536\\",904399",x\n', ['"<ssn>",x\n']),
     ("doubled quotes", "COPY t (note) FROM stdin CSV", f'"say ""{CARD}"""\n', ['"say ""<card>"""\n']),
     ("ends of line of Windows", "COPY t (ssn) FROM stdin", f"{SSN}\r\n{SSN}\r\n", ["<ssn>\r\n", "<ssn>\r\n"]),
     ("the end of data", "COPY t (id, ssn) FROM stdin", f"7\t{SSN}\n\\.\n", ["7\t<ssn>\n", "\\.\n"]),
@@ -119,6 +120,10 @@ def test_cases(sql: str, data: str, expected: list[str]) -> None:
 
 def test_a_cut_row_that_fits_no_columns_is_withheld() -> None:
     assert shown("COPY t (a) FROM stdin", f"x\ty\n1\t{CARD[:9]}", whole=False) == ["x\ty\n", "<withheld>"]
+    sql = "COPY t (a) TO STDOUT; COPY u (b) TO STDOUT"
+    assert shown(sql, f"x\n{CARD[:9]}", whole=False) == ["x\n", "<withheld>"], "nor one whose shape is not known"
+    sql = "COPY t (a, b) FROM stdin CSV ESCAPE '\\'"
+    assert shown(sql, '"x,y\\', whole=False) == ["<withheld>"], "the end of the data is no end of the quote"
 
 
 def test_what_is_not_utf8_is_withheld() -> None:
