@@ -97,7 +97,7 @@ class KafkaBus:
         for consumer in self._consumers:
             await consumer.close()
         for producer in self._producers:
-            producer.give_up()
+            producer.end()
         await asyncio.gather(*self._ending)
         await self.client.close()
 
@@ -115,6 +115,7 @@ class KafkaProducer:
             raise ValueError(f"{topic!r} is no topic")
         name, seconds = self._bus.settings.topic(topic), self._bus.settings.timeout_s
         acknowledged: list[asyncio.Future[Any]] = []
+        producer = None
         try:
             async with within(seconds, f"acknowledge what was sent to {name}"):
                 producer = await self._ready(name)
@@ -123,7 +124,7 @@ class KafkaProducer:
                 await asyncio.gather(*acknowledged)
         except BusDown:
             # It would go on trying, for ever and behind our back; and after a refusal its numbering has a hole.
-            self.give_up()
+            self.give_up(producer)
             raise
         finally:
             for future in acknowledged:
@@ -155,17 +156,22 @@ class KafkaProducer:
             raise
         return made
 
-    def give_up(self) -> None:
-        made, self._made = self._made, None
-        self._known.clear()
-        if made is not None:
-            self._bus.end_later(_end(made))
+    def end(self) -> None:
+        self.give_up(self._made)
+
+    def give_up(self, producer: AIOKafkaProducer | None) -> None:
+        """Not another that was made meanwhile: two tasks may send at once, and both fail."""
+        if producer is not None and producer is self._made:
+            self._made = None
+            self._known.clear()
+            self._bus.end_later(_end(producer))
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
     """Without sending what still waits in it. aiokafka has no such end: its `stop` sends on for as long as it takes."""
     sending = producer._sender.sender_task
     sending.cancel()
+    await asyncio.wait([sending])  # until what is on its way was answered, or given up
     await producer.stop()
     producer._message_accumulator.fail_all(errors.ProducerClosed())  # whoever still waits for them is told
 
@@ -222,8 +228,8 @@ class KafkaConsumer:
         return OffsetLost(self._word[at.topic], at.partition, wanted, first, end)
 
     async def batch(self, most: int, timeout_s: float) -> list[Message]:
-        for lost in self._lost.values():
-            raise lost
+        if self._lost:
+            raise next(iter(self._lost.values()))
         consumer = self._started()
         try:
             async with within(timeout_s + self._bus.settings.timeout_s, "give messages"):

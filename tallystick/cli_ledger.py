@@ -48,12 +48,12 @@ def export(
 
 def verify(config: ConfigFile = DEFAULT_CONFIG, shard: Shard = "0", as_json: AsJson = False) -> None:
     """Checks every byte of the log where it lies. Exit 0 valid, 10 altered, 11 missing, 12 gap, 13 extra, 14 cannot."""
-    from evidence.verify import verify as check
+    from evidence.verify import verify_store
     from tallystick.recorded import open_log
 
     log = open_log(config, shard)
     with working("verifying"):
-        outcome = check(log.config.store_dir, log.key)
+        outcome = verify_store(log.store, log.shard, log.key)
     cli_evidence.tell(outcome, as_json)
 
 

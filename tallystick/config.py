@@ -7,6 +7,7 @@ the file: it names files that hold them.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+_SERVER = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
 
 
 class ConfigInvalid(ValueError):
@@ -108,11 +111,38 @@ class Gateway(Strict):
         return self
 
 
+class Kafka(Strict):
+    """How `bus = "kafka://…"` is reached. With `ca` it is TLS, with `user` SCRAM."""
+
+    prefix: str = Field(default="tallystick", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")  # of topics and groups
+    partitions: int = Field(default=4, ge=1, le=256)  # of the journal, for ever: so many mask workers can share it
+    kept_hours: float = Field(default=72.0, ge=0.001, le=24 * 366)  # of what the ledger has; the rest never goes
+    replication: int = Field(default=3, ge=1, le=7)
+    min_insync: int = Field(default=2, ge=1, le=7)
+    ca: Path | None = None
+    cert: Path | None = None  # our own, where Kafka asks for one
+    key: Path | None = None
+    user: str = ""
+    password_file: Path | None = None
+    mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+
+    @model_validator(mode="after")
+    def _sane(self) -> Kafka:
+        if self.min_insync > self.replication:
+            raise ValueError("min_insync is more than replication: nothing could ever be written")
+        if bool(self.user) != bool(self.password_file):
+            raise ValueError("user and password_file go together")
+        if bool(self.cert) != bool(self.key):
+            raise ValueError("cert and key go together")
+        return self
+
+
 class Config(Strict):
     data: Path = Path("data")
     keys: Path = Path("keys")
-    bus: str = "local"
-    store: str = "file:data/ledger"
+    bus: str = "local"  # or "kafka://host:9092,host:9092"
+    kafka: Kafka = Kafka()
+    store: str = "file:data/ledger"  # or "s3://bucket?endpoint=https://host", see ledger/s3_settings.py
     policy: Path = Path("policy.yaml")
     approvals: Listen = Address(host="127.0.0.1", port=7480)
     approvals_url: str = ""  # how people reach the approvals door, if not at its address
@@ -122,8 +152,19 @@ class Config(Strict):
     gateway: list[Gateway] = []
 
     @property
-    def store_dir(self) -> Path:
-        return Path(self.store.removeprefix("file:"))
+    def kafka_servers(self) -> tuple[str, ...]:
+        """None: the embedded bus."""
+        return tuple(self.bus.removeprefix("kafka://").split(",")) if self.bus.startswith("kafka://") else ()
+
+    @property
+    def store_dir(self) -> Path | None:
+        """None: an object store."""
+        return Path(self.store.removeprefix("file:")) if self.store.startswith("file:") else None
+
+    @property
+    def journal(self) -> Path:
+        """One folder a recorder."""
+        return self.data / "journal"
 
     @property
     def content_keys(self) -> Path:
@@ -178,13 +219,14 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _absolute(config: Config, base: Path, path: Path) -> Config:
-    if config.bus != "local":
-        raise ConfigInvalid(f'{path}: bus: only "local" exists in this version')
-    if not config.store.startswith("file:"):
-        raise ConfigInvalid(f'{path}: store: only "file:<directory>" exists in this version')
+    if config.bus != "local" and not (config.kafka_servers and all(map(_SERVER.fullmatch, config.kafka_servers))):
+        raise ConfigInvalid(f'{path}: bus: must be "local" or look like "kafka://host:9092,host:9092"')
 
     def at(p: Path) -> Path:
         return (base / p).resolve()
+
+    def maybe(p: Path | None) -> Path | None:
+        return at(p) if p else None
 
     data, keys = at(config.data), at(config.keys)
     if keys.is_relative_to(data) or data.is_relative_to(keys):
@@ -192,8 +234,8 @@ def _absolute(config: Config, base: Path, path: Path) -> Config:
     gateways = [
         g.model_copy(
             update={
-                "target_password_file": at(g.target_password_file) if g.target_password_file else None,
-                "target_ca": at(g.target_ca) if g.target_ca else None,
+                "target_password_file": maybe(g.target_password_file),
+                "target_ca": maybe(g.target_ca),
                 "tls": g.tls.model_copy(update={"cert": at(g.tls.cert), "key": at(g.tls.key)}) if g.tls else None,
             }
         )
@@ -204,7 +246,10 @@ def _absolute(config: Config, base: Path, path: Path) -> Config:
             "data": data,
             "keys": keys,
             "policy": at(config.policy),
-            "store": f"file:{at(config.store_dir)}",
+            "store": f"file:{at(config.store_dir)}" if config.store_dir else config.store,
+            "kafka": config.kafka.model_copy(
+                update={name: maybe(getattr(config.kafka, name)) for name in ("ca", "cert", "key", "password_file")}
+            ),
             "gateway": gateways,
         }
     )

@@ -16,14 +16,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ledger import layout
 from ledger.note import VerifierKey
 from ledger.reader import StoredEntry, entries
-from ledger.store import FileStore
+from ledger.store import Store, StoreBroken
 from schemas.ids import SessionId
 from schemas.records import Exchange, Hold, LedgerEntry
 from seal import keyfiles
 from seal.content import ContentKeys
 from tallystick import config as configuration
+from tallystick.backends import open_store
 from tallystick.config import Config
 from tallystick.terminal import fail
 
@@ -47,7 +49,7 @@ class Content(StrEnum):
 class Recorded:
     config: Config
     shard: str
-    store: FileStore
+    store: Store
     key: VerifierKey
     contents: ContentKeys | None
 
@@ -70,9 +72,13 @@ def open_log(config: Path, shard: str = SHARD) -> Recorded:
         key = VerifierKey(keyfiles.origin(found.keys, shard), public)
     except (keyfiles.KeysUnusable, keyfiles.NotEnrolled) as e:
         fail(str(e))
-    if not found.store_dir.is_dir():
-        fail(f"{found.store_dir}: nothing is recorded yet; start with: tallystick up --config {config}")
-    return Recorded(found, shard, FileStore(found.store_dir), key, _contents(found))
+    try:
+        store = open_store(found)
+        if not store.any_after(layout.batches(shard), ""):
+            fail(f"{found.store}: nothing is recorded yet; start with: tallystick up --config {config}")
+    except (configuration.ConfigInvalid, StoreBroken) as e:
+        fail(str(e))
+    return Recorded(found, shard, store, key, _contents(found))
 
 
 def load(config: Path) -> Config:
@@ -88,7 +94,6 @@ def reading() -> Iterator[None]:
     from ledger.entry import NotALeaf
     from ledger.reader import CannotRead
     from ledger.recovery import CannotRecover
-    from ledger.store import StoreBroken
 
     try:
         yield

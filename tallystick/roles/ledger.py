@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
+from functools import partial
 
 from bus.local import LocalBus
 from ledger.service import Cut, LedgerService
-from ledger.store import FileStore
+from ledger.store import Store
+from schemas.records import WormProbe
 from seal import keyfiles
+from tallystick.backends import now_us, open_bucket, open_kafka, open_store
 from tallystick.config import Config
+from tallystick.pruning import prune_for_ever
 from tallystick.roles import Say, until
 from tallystick.roles import ops as serve_ops
 from tallystick.version import VERSION
 
 SHARD = "0"
-"""The embedded bus has one partition, so the log has one shard."""
+"""`events` has one partition, so the log has one shard."""
 
 PRUNE_S = 30.0
 
 
 async def ledger(config: Config, say: Say, stop: asyncio.Event) -> None:
+    """A store that does not keep what it locks is refused before anything is read. Raises WormProbeFailed."""
     keys = config.keys
-    bus = LocalBus(config.data)
+    store, probed = await asyncio.to_thread(_probed, config)
+    bus = await open_kafka(config) if config.kafka_servers else LocalBus(config.data)
     service = LedgerService(
         bus,
-        FileStore(config.store_dir),
+        store,
         keyfiles.load_signer(keys, "ledger"),
         keyfiles.origin(keys, SHARD),
         keyfiles.enrolled(keys),
         SHARD,
-        clock=lambda: time.time_ns() // 1000,
+        clock=now_us,
         version=VERSION,
         cut=Cut(soon_s=min(1.0, config.batch_seconds), late_s=config.batch_seconds),
+        probed=probed,
     )
 
     def figures() -> Mapping[str, float]:
@@ -48,13 +54,31 @@ async def ledger(config: Config, say: Say, stop: asyncio.Event) -> None:
         started.cancel()
         if task.done():
             task.result()
-        say(f"ready {config.store}")
-        pruning = asyncio.create_task(_prune(bus))
+        say(f"ready {config.store.partition('?')[0]}")
+        if isinstance(bus, LocalBus):
+            pruning = asyncio.create_task(_prune(bus))
+        else:
+            pruning = asyncio.create_task(prune_for_ever(bus, partial(_covered, service), config.kafka.kept_hours))
         await until(stop, task, pruning)
         pruning.cancel()
         service.stop()
         await task
     await bus.close()
+
+
+def _probed(config: Config) -> tuple[Store, WormProbe | None]:
+    if config.store_dir is not None:
+        return open_store(config), None
+    bucket = open_bucket(config)
+    from ledger.worm import probe
+
+    return open_store(config), probe(bucket, now_us)
+
+
+def _covered(service: LedgerService) -> int:
+    """The last offset of `events` that is under a checkpoint."""
+    consumed = service.head.consumed
+    return -1 if consumed is None else consumed.offset
 
 
 async def _prune(bus: LocalBus) -> None:

@@ -112,8 +112,8 @@ async def test_another_cluster_at_the_same_address_is_refused_until_the_bus_is_o
     [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536), (b"abc", 479470107)],
 )
 async def test_the_partition_is_the_one_that_java_and_faust_choose(bus: KafkaBus, key: bytes, murmur2: int) -> None:
-    await bus.producer().send(EVENTS, [(key, b"x")])
-    (got,) = await take(await bus.consumer("g", [EVENTS]), 1)
+    await bus.producer().send(JOURNAL, [(key, b"x")])
+    (got,) = await take(await bus.consumer("g", [JOURNAL]), 1)
     assert got.partition == (murmur2 & 0x7FFFFFFF) % 4
 
 
@@ -497,7 +497,7 @@ async def test_our_own_certificate_is_shown_where_it_is_asked_for(ca: trustme.CA
     with pytest.raises(BusDown, match=rf"^Kafka: {address}: closed the connection; does it want a certificate of ours"):
         await KafkaBus.open(settings)
     assert seen == []
-    with pytest.raises(BusDown, match="closed the connection$"):
+    with pytest.raises(BusDown, match=r"closed the connection$"):
         await KafkaBus.open(replace(settings, cert_file=tmp_path / "cert.pem", key_file=tmp_path / "key.pem"))
     assert seen == ["(('email', 'ledger@tallystick.test'),)"]
     server.close()
