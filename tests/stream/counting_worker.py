@@ -69,14 +69,19 @@ class CountingStage:
         return None if count is None else b"\x00\xff%d\xff\x80" % count + bytes(size)
 
 
-def _dying_at(place: str, turn: int) -> Callable[[str], None]:
+def _at(given: dict[str, Any]) -> Callable[[str], None]:
+    """`die` or `sleep` at [place, turn]: the process ends, or stops until it is told to go on."""
     seen = 0
 
     def at(now: str) -> None:
         nonlocal seen
-        seen += now == place
-        if now == place and seen == turn:
-            os._exit(9)
+        for deed in given.keys() & {"die", "sleep"}:
+            place, turn = given[deed]
+            seen += now == place
+            if now == place and seen == turn:
+                if deed == "die":
+                    os._exit(9)
+                os.kill(os.getpid(), signal.SIGSTOP)
 
     return at
 
@@ -104,9 +109,8 @@ async def main(given: dict[str, Any]) -> None:
     from bus.kafka_client import KafkaSettings
     from stream.faust_app import FaustWorker
 
-    at = _dying_at(*given["die"]) if "die" in given else lambda place: None
     settings = KafkaSettings((given["servers"],), given["prefix"], replication=1, min_insync=1)
-    worker = FaustWorker(settings, CountingStage, TOPIC, GROUP, at)
+    worker = FaustWorker(settings, CountingStage, TOPIC, GROUP, _at(given))
     if "raise" in given:
         _raise_at("stream/faust_app.py", *given["raise"])
     loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import sys
 import time
@@ -16,10 +17,13 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from bus.topics import Message
+from stream import faust_app
+from stream.faust_app import FaustWorker
 from stream.runner import OFFSET, OUTPUTS, STATE
-from tests.stream.counting_worker import CLOSE, GROUP, OUT, TOPIC, CountingStage
+from tests.stream.counting_worker import BIG, CLOSE, GROUP, OUT, TOPIC, CountingStage
 from tools.services import Kafka
 
 ROOT = Path(__file__).parents[2]
@@ -229,3 +233,227 @@ async def test_lag_falls_to_nothing_and_a_stopped_worker_has_handled_all(world: 
     assert worker.said["lag"] == {str(n): 0 for n in range(PARTITIONS)}
     assert worker.said["assigned"] == [0, 1, 2, 3]
     await worker.stop()
+
+
+async def test_a_stop_that_comes_at_once_is_heard(world: World) -> None:
+    worker = await world.worker()
+
+    async def begun() -> bool:
+        return bool(worker.log)
+
+    await until(begun)
+    await worker.stop()
+
+
+async def both(world: World, **given: Any) -> tuple[Worker, Worker]:
+    """Two workers, each with half of the partitions; the first has had them all and been asked for half."""
+    first = await world.worker(**given)
+    await first.ready(PARTITIONS)
+    second = await world.worker()
+    await second.ready(PARTITIONS // 2)
+    await first.ready(PARTITIONS // 2)
+    return first, second
+
+
+async def test_a_killed_workers_partitions_are_taken_over_within_15_s(world: World) -> None:
+    first, second = await both(world)
+    await world.count(400)
+    await world.all_counted()
+    first.signal(signal.SIGKILL)
+    began = time.monotonic()
+    await world.count(40)
+    await world.all_counted(15)
+    print(f"taken over in {time.monotonic() - began:.1f} s")
+    assert len((await second.stop())["rows"]) == PARTITIONS
+    await world.check()
+
+
+async def test_a_worker_that_slept_through_its_session_writes_nothing_more(world: World) -> None:
+    """It sleeps between its outputs and its rows; when it wakes, another has long counted on."""
+    first, second = await both(world, sleep=[OUTPUTS, 2])
+    await world.count(400)
+    await second.ready(PARTITIONS)
+    await world.all_counted()
+    first.signal(signal.SIGCONT)
+    assert await first.end() == FAILED
+    assert "the group went on without this worker" in first.log
+    await world.count(100)
+    await world.all_counted()
+    await second.stop()
+    await world.check()
+
+
+async def test_rows_that_somebody_else_wrote_end_the_worker(world: World) -> None:
+    await world.count(100)
+    worker = await world.worker()
+    await world.all_counted()
+    await world.producer.send_and_wait(world.name(f"{GROUP}-changelog"), b"theirs", key=b"key/x", partition=0)
+    await world.count(100)
+    assert await worker.end() == FAILED
+    assert "somebody else wrote to the changelog" in worker.log
+
+
+async def test_a_large_row_is_carried_and_one_that_no_changelog_takes_is_said(world: World) -> None:
+    await world.send([(BIG + b"200000", b"plus"), (BIG + b"200000", b"plus")])
+    worker = await world.worker()
+    await world.all_counted()
+    worker.signal(signal.SIGKILL)
+    await worker.end()
+    assert "a row of state is large" in worker.log
+    await world.check()
+    await world.send([(BIG + b"20000000", b"plus")])
+    worker = await world.worker()
+    assert await worker.end() == FAILED
+    assert "20000" in worker.log
+    assert "bytes of state in one turn, 16777216 fit" in worker.log
+
+
+async def test_faust_and_its_client_print_no_key_and_no_value(world: World) -> None:
+    """With their loggers at DEBUG, and a root logger that prints whatever it is given."""
+    await world.send([(b"planted-key-%d" % n, b"planted-value") for n in range(50)])
+    worker = await world.worker(debug=True)
+    await world.all_counted()
+    await world.send([(b"planted-key-%d" % n, b"planted-value") for n in range(50)])
+    await world.all_counted()
+    await worker.stop()
+    assert worker.log.count("said by a library") > 50
+    assert "planted" not in worker.log
+
+
+def lines_of(*functions: Any) -> list[int]:
+    found = {
+        line for f in functions for _, _, line in f.__code__.co_lines() if line and line != f.__code__.co_firstlineno
+    }
+    return sorted(found)
+
+
+async def raised_at(world: World, lines: Sequence[int]) -> int:
+    """A worker for each line, which raises there the first time, or the second. Gives how many came to their line."""
+    reached = 0
+    for line in lines:
+        worker = await world.worker(**{"raise": [line, 1 + line % 2]})
+        await world.count(60)
+        counting, ending = asyncio.create_task(world.all_counted()), asyncio.create_task(worker.end())
+        await asyncio.wait({counting, ending}, return_when=asyncio.FIRST_COMPLETED)
+        counting.cancel()
+        if not ending.done():
+            worker.signal(signal.SIGTERM)
+        code = await ending
+        assert code in {0, FAILED}, worker.log
+        reached += code == FAILED
+    last = await world.worker()
+    await world.all_counted()
+    await last.stop()
+    await world.check()
+    return reached
+
+
+def lines_of_a_turn() -> list[int]:
+    one = FaustWorker
+    turn = (one._taken, one._is_ours, one._turn, one._first, one._send, one._commit, one._put)
+    return lines_of(*turn, one._revoked, one._recovered, faust_app._message, faust_app._turns)
+
+
+@pytest.mark.timeout(300)
+async def test_an_error_at_a_line_of_the_turn_ends_the_worker_and_loses_nothing(world: World) -> None:
+    lines = lines_of_a_turn()[4::12]
+    assert await raised_at(world, lines) >= len(lines) // 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+async def test_an_error_at_any_line_of_the_turn_ends_the_worker_and_loses_nothing(world: World) -> None:
+    lines = lines_of_a_turn()
+    assert await raised_at(world, lines) >= len(lines) // 2
+
+
+async def killed_at_random(world: World, kills: int) -> None:
+    """Two workers; one is killed, or sleeps past its session, at a random time, and another is started."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    workers = list(await both(world))
+    for _ in range(kills):
+        await world.count(chance.randrange(50, 800))
+        await asyncio.sleep(chance.uniform(0, 3))  # not for luck: to meet the workers in any state
+        victim = workers.pop(chance.randrange(2))
+        if chance.random() < 0.25:
+            victim.signal(signal.SIGSTOP)
+            await workers[0].ready(PARTITIONS)
+            victim.signal(signal.SIGCONT)
+            await world.count(50)
+        victim.signal(signal.SIGKILL)
+        workers.append(await world.worker())
+    await world.all_counted(120)
+    for worker in workers:
+        await worker.stop()
+    repeats = await world.check()
+    print(f"{world._sent} counted, {repeats} said again")
+
+
+@pytest.mark.timeout(300)
+async def test_two_workers_and_five_kills_at_random(world: World) -> None:
+    await killed_at_random(world, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+async def test_two_workers_and_fifty_kills_at_random(world: World) -> None:
+    await killed_at_random(world, 50)
+
+
+async def opened_and_closed(world: World, sessions: int) -> None:
+    """However many keys came and went, one row a partition is left, and compaction leaves few records."""
+    worker = await world.worker()
+    await worker.ready(PARTITIONS)
+    for start in range(0, sessions, 1000):
+        keys = [b"session/%d" % n for n in range(start, min(sessions, start + 1000))]
+        await world.send([(key, b"plus") for key in keys])
+        await world.send([(key, CLOSE) for key in keys])
+    began = time.monotonic()
+    await world.all_counted(3000)
+    print(f"{2 * sessions / (time.monotonic() - began):.0f} messages a second at the least")
+    assert all(list(rows) == [b"applied"] for rows in (await world.rows()).values())
+    changelog = world.name(f"{GROUP}-changelog")
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.servers)
+    await admin.start()
+    soon = {"segment.ms": "100", "delete.retention.ms": "0", "min.cleanable.dirty.ratio": "0.01"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, changelog, soon)])
+    await admin.close()
+
+    async def few_left() -> bool:
+        await world.send([(b"session/last", CLOSE)] * 4 + [(b"s%d" % n, CLOSE) for n in range(40)])  # rolls segments
+        await asyncio.sleep(1)
+        return len(await world.read(f"{GROUP}-changelog")) < 2000
+
+    await until(few_left, 180)
+    rows = (await worker.stop())["rows"]
+    assert all(list(some) == [b"applied".hex()] for some in rows.values())
+    await world.check()
+
+
+@pytest.mark.timeout(300)
+async def test_20_000_sessions_that_closed_leave_a_bounded_table(world: World) -> None:
+    await opened_and_closed(world, 20_000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7000)
+async def test_a_million_sessions_that_closed_leave_a_bounded_table(world: World) -> None:
+    await opened_and_closed(world, 1_000_000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+async def test_200_000_live_keys_are_taken_over_within_15_s(world: World) -> None:
+    first, second = await both(world)
+    for start in range(0, 200_000, 5000):
+        await world.send([(b"key%d" % n, b"plus") for n in range(start, start + 5000)])
+    await world.all_counted(900)
+    first.signal(signal.SIGKILL)
+    began = time.monotonic()
+    await world.count(40)
+    await world.all_counted(15)
+    print(f"taken over in {time.monotonic() - began:.1f} s")
+    await second.stop()
+    await world.check()
