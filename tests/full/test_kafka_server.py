@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 from tools import services
 from tools.services import Kafka, Secure
 
+pytestmark = pytest.mark.timeout(300)  # a JVM or two start in a test, on a machine that may be busy
+
 MIB = 1024 * 1024
 
 

@@ -20,6 +20,8 @@ import pytest
 from tools import services
 from tools.services import Kafka, Minio
 
+pytestmark = pytest.mark.timeout(300)  # a JVM or two start in a test, on a machine that may be busy
+
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., "subprocess.Popen[str]"]
 
