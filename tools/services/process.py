@@ -74,6 +74,7 @@ class Server:
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL after 30 s. Nothing to do if it is not running."""
+        self._end_keeper()
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             self._process.send_signal(signal.SIGCONT)  # one that is paused would not hear
@@ -117,7 +118,7 @@ class Server:
         return " / ".join(self._said(began).splitlines()[-5:]) or "it printed nothing"
 
     def _end_keeper(self) -> None:
-        """Before the server is reaped: the keeper must never hold a pid that the system may give to another."""
+        """Goes before the server does: a keeper left behind could kill whoever has that pid later."""
         if self._keeper is not None:
             self._keeper.kill()
             self._keeper.wait()
