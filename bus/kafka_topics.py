@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from bus.kafka_client import Client, KafkaSettings
-from bus.topics import APPROVALS, COVERED, EVENTS, GRANTS, JOURNAL, LARGEST_MESSAGE
+from bus.topics import APPROVALS, COVERED, EVENTS, GRANTS, JOURNAL, LARGEST_MESSAGE, BusRefused
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -48,7 +48,7 @@ _SETTINGS = {
 NAMES = tuple(_SETTINGS)
 
 
-class TopicProblems(RuntimeError):
+class TopicProblems(BusRefused):
     """What is not as it must be, one line each; nothing was altered."""
 
     def __init__(self, problems: list[str]) -> None:

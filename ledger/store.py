@@ -24,6 +24,10 @@ class StoreBroken(RuntimeError):
     """The store did not take or give what it must; the message names the key."""
 
 
+class StoreRefused(StoreBroken):
+    """The store is there and must not be used as it is: somebody must mend it first."""
+
+
 class Store(Protocol):
     @property
     def name(self) -> str:

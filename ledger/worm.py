@@ -20,7 +20,7 @@ from minio.commonconfig import COMPLIANCE, ENABLED, GOVERNANCE
 from minio.retention import Retention
 
 from ledger.s3 import Bucket, Refused, Seen, iso
-from ledger.store import StoreBroken
+from ledger.store import StoreBroken, StoreRefused
 from schemas.records import WormCheck, WormProbe
 
 LOCKED_S = 120
@@ -30,7 +30,7 @@ SKEW_S = 60  # the retention clock is the store's own
 POLICY = "give the ledger the rights of docs/writer-policy.json and no other"
 
 
-class WormProbeFailed(RuntimeError):
+class WormProbeFailed(StoreRefused):
     """The store must not be written to; one line: which check, and what was seen."""
 
     def __init__(self, check: str, seen: str) -> None:
@@ -43,7 +43,9 @@ class _Unlike(Exception):
 
 
 def probe(bucket: Bucket, clock: Callable[[], int], administrator: Bucket | None = None) -> WormProbe:
-    """`clock` gives microseconds since 1970. Raises WormProbeFailed at the first check that fails."""
+    """`clock` gives microseconds since 1970. Raises WormProbeFailed at the first check that fails; StoreBroken if
+    the store does not answer, which proves nothing and may pass.
+    """
     run = _Run(bucket, clock)
     checks: list[tuple[str, Callable[[], str]]] = [
         ("object lock is on", run.object_lock),
@@ -64,8 +66,10 @@ def probe(bucket: Bucket, clock: Callable[[], int], administrator: Bucket | None
     for name, check in checks:
         try:
             seen.append(WormCheck(name, check()))
-        except (_Unlike, Refused, StoreBroken) as e:
+        except (_Unlike, Refused) as e:
             raise WormProbeFailed(name, str(e)) from e
+        except StoreBroken as e:
+            raise StoreBroken(f"WORM probe: {name}: {e}") from e
     return WormProbe(bucket.described, tuple(seen), clock())
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import faust
 
+from approvals.state import State
 from bus.kafka_client import KafkaSettings
 from bus.topics import APPROVALS
 from schemas.codec import encode
@@ -25,6 +26,14 @@ class FaustApprovalsWorker(FaustWorker):
         self, settings: KafkaSettings, new: Callable[[], ApprovalsStage], at: Callable[[str], None] = nothing
     ) -> None:
         super().__init__(settings, new, APPROVALS, "approvals", at)
+
+    @property
+    def state(self) -> State:
+        """What the door reads; empty while another worker owns the partition. As applied, so at most a turn ahead."""
+        for stage in self.stages.values():
+            if isinstance(stage, ApprovalsStage):
+                return stage.state
+        return State()
 
     async def _live(self, app: faust.App) -> None:
         ticking = asyncio.create_task(or_end(self._tick()))

@@ -24,6 +24,7 @@ from stream.mask_stage import MaskStage
 from stream.pipeline import Tools
 from stream.runner import Stage, nothing, turn
 
+MASK_GROUP = "pipeline"
 TICK_S = 1.0
 _BACK_OFF_S = 0.5
 
@@ -100,8 +101,14 @@ class Worker:
             pass
 
 
+def mask_stages(tools: Tools, masker: MaskerKeys, enrolled: Enrolled, keys: ContentKeys) -> Callable[[], Stage]:
+    """Makes the stages of role `worker --steps mask`. `tools.content_key` is taken from `keys`, a segment at a time."""
+    box = SealedState(masker.private(masker.newest))
+    return lambda: MaskStage(tools, masker.private, enrolled, lambda wanted: ensure_keys(keys, wanted), box)
+
+
 class MaskWorker(Worker):
-    """Role `worker --steps mask`. `tools.content_key` is taken from `keys`, a segment at a time."""
+    """Role `worker --steps mask` on the embedded bus."""
 
     def __init__(
         self,
@@ -112,12 +119,7 @@ class MaskWorker(Worker):
         keys: ContentKeys,
         at: Callable[[str], None] = nothing,
     ) -> None:
-        box = SealedState(masker.private(masker.newest))
-
-        def new() -> Stage:
-            return MaskStage(tools, masker.private, enrolled, lambda wanted: ensure_keys(keys, wanted), box)
-
-        super().__init__(bus, "pipeline", JOURNAL, new, at)
+        super().__init__(bus, MASK_GROUP, JOURNAL, mask_stages(tools, masker, enrolled, keys), at)
 
 
 class ApprovalsWorker(Worker):

@@ -70,7 +70,8 @@ def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
         *(Role(f"gateway {g.name}", ("gateway", "--name", g.name, *where)) for g in found.gateway),
     ]
     logs.configure("up")
-    asyncio.run(_make_bus(found.data))
+    if not found.kafka_servers:
+        asyncio.run(_make_bus(found.data))
     raise typer.Exit(asyncio.run(Supervisor(roles, say).run()))
 
 
@@ -138,10 +139,10 @@ def _load(config: Path) -> configuration.Config:
 def _run(name: str, role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """What cannot work until somebody mends it is one line and exit 2; what the next start may mend is 1."""
     from bus.journal import JournalDamaged, JournalUnwritable
-    from bus.topics import BusDown
+    from bus.topics import BusDown, BusRefused
     from ingest.recorder import RecorderTaken
     from ledger.recovery import CannotRecover
-    from ledger.store import StoreBroken
+    from ledger.store import StoreBroken, StoreRefused
     from ledger.writer import Fenced
     from policy.document import RulesInvalid
     from seal.keyfiles import KeysUnusable
@@ -149,7 +150,7 @@ def _run(name: str, role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) 
 
     try:
         roles.run(role, name)
-    except (configuration.ConfigInvalid, KeysUnusable, RulesInvalid) as e:
+    except (configuration.ConfigInvalid, KeysUnusable, RulesInvalid, BusRefused, StoreRefused) as e:
         fail(str(e))
     except (
         JournalDamaged, JournalUnwritable, BusDown, RecorderTaken, CannotRecover, StoreBroken, Fenced,

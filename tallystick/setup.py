@@ -15,7 +15,8 @@ CONFIG = """\
 # Tallystick. Every key is explained in docs/operations.md; an unknown one stops the start.
 data = "data"
 keys = "keys"                       # another place than data: lock and key are kept apart
-store = "file:data/ledger"
+bus = "{bus}"
+store = "{store}"
 policy = "policy.yaml"
 approvals = "{approvals}"      # the door for reviewers and waiting jobs
 {more}
@@ -66,6 +67,8 @@ def make(
     subject: str = "ci/deploy",
     user: str = "ci",
     reviewer: str = "reviewer",
+    bus: str = "local",
+    store: str = "file:data/ledger",
     more: str = "",
     more_gateway: str = "",
 ) -> Made:
@@ -85,6 +88,8 @@ def make(
             config,
             CONFIG.format(
                 approvals=approvals,
+                bus=bus,
+                store=store,
                 name=name,
                 listen=listen,
                 target=target,

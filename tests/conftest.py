@@ -62,6 +62,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 
 def _servers(item: pytest.Item) -> set[str]:
+    if "backing" in getattr(item, "fixturenames", ()) and item.get_closest_marker("full"):
+        return set(MAKE)  # a deployment on both, which asks for them by name
     return MAKE.keys() & set(getattr(item, "fixturenames", ()))
 
 

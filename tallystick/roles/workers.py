@@ -5,28 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from approvals.votes import Directory
 from bus.local import LocalBus
+from bus.topics import JOURNAL
 from mask.masker import masker_for
 from policy.signals import table as signal_table
 from seal import keyfiles
 from seal.content import ContentKeys
 from stream.approvals_door import Door
+from stream.approvals_stage import ApprovalsStage
 from stream.pipeline import Tools
-from stream.workers import ApprovalsWorker, MaskWorker
+from stream.workers import MASK_GROUP, ApprovalsWorker, Worker, mask_stages
+from tallystick.backends import kafka_settings, open_bus
 from tallystick.config import Config
 from tallystick.roles import Say, read_rules, until
 from tallystick.roles import ops as serve_ops
+
+if TYPE_CHECKING:
+    from stream.faust_app import FaustWorker
+    from stream.faust_approvals import FaustApprovalsWorker
 
 
 async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
     rules = read_rules(config)
     keys = config.keys
-    bus, content = LocalBus(config.data), ContentKeys(config.content_keys, keyfiles.load_secret(keys, "content"))
+    content = ContentKeys(config.content_keys, keyfiles.load_secret(keys, "content"))
     tools = Tools(
         signer=keyfiles.load_signer(keys, "pipeline"),
         rules=rules,
@@ -34,20 +41,42 @@ async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
         fingerprint_secret=keyfiles.load_secret(keys, "fingerprint"),
         content_key=lambda session: None,
     )
-    worker = MaskWorker(bus, tools, keyfiles.load_masker(keys), keyfiles.enrolled(keys), content)
-    async with serve_ops(
-        "mask",
-        config.ops_at(1),
-        lambda: {"segments_masked": worker.handled},
-        lambda: "" if worker.ready else "starting",
-    ):
+    new = mask_stages(tools, keyfiles.load_masker(keys), keyfiles.enrolled(keys), content)
+    bus = await open_bus(config)
+    worker: Worker | FaustWorker
+    if isinstance(bus, LocalBus):
+        worker = Worker(bus, MASK_GROUP, JOURNAL, new)
+    else:
+        from stream.faust_app import FaustWorker
+
+        worker = FaustWorker(kafka_settings(config), new, JOURNAL, MASK_GROUP)
+    async with serve_ops("mask", config.ops_at(1), lambda: _figures(worker), lambda: _ready(worker)):
         task = asyncio.create_task(worker.run())
+        await _begun(worker, task)
         say("ready")
         await until(stop, task)
         worker.stop()
         await task
     content.close()
     await bus.close()
+
+
+def _figures(worker: Worker | FaustWorker) -> dict[str, float]:
+    if isinstance(worker, Worker):
+        return {"messages": worker.handled}
+    return {"messages": worker.handled, "lag_messages": sum(worker.lag().values())}
+
+
+def _ready(worker: Worker | FaustWorker) -> str:
+    return "" if worker.ready else "starting"
+
+
+async def _begun(worker: Worker | FaustWorker, task: asyncio.Task[None]) -> None:
+    """Until it has its state, or has ended."""
+    while not worker.ready and not task.done():  # noqa: ASYNC110  (Faust tells of no event)
+        await asyncio.sleep(0.05)
+    if task.done():
+        task.result()
 
 
 class _DoorServer(uvicorn.Server):
@@ -62,8 +91,16 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
     rules = read_rules(config)
     keys = config.keys
     directory = Directory(rules.reviewers)
-    bus, content = LocalBus(config.data), ContentKeys(config.content_keys, keyfiles.load_secret(keys, "content"))
-    worker = ApprovalsWorker(bus, keyfiles.load_signer(keys, "approvals"), directory)
+    content = ContentKeys(config.content_keys, keyfiles.load_secret(keys, "content"))
+    signer = keyfiles.load_signer(keys, "approvals")
+    bus = await open_bus(config)
+    worker: ApprovalsWorker | FaustApprovalsWorker
+    if isinstance(bus, LocalBus):
+        worker = ApprovalsWorker(bus, signer, directory)
+    else:
+        from stream.faust_approvals import FaustApprovalsWorker
+
+        worker = FaustApprovalsWorker(kafka_settings(config), lambda: ApprovalsStage(signer, directory))
     meanings = {s.id: s for s in signal_table().values()}
 
     def explain(signal: str) -> dict[str, str]:
@@ -79,11 +116,12 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
     ops = serve_ops(
         "approvals",
         config.ops_at(2),
-        lambda: {"requests_open": sum(r.live for r in worker.state.requests.values()), "messages": worker.handled},
-        lambda: "" if worker.ready else "starting",
+        lambda: {"requests_open": sum(r.live for r in worker.state.requests.values()), **_figures(worker)},
+        lambda: _ready(worker),
     )
     async with ops:
         task = asyncio.create_task(worker.run())
+        await _begun(worker, task)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         say(f"ready http://{host}:{port}")
         await until(stop, task, serving)

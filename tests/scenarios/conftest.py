@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,17 +13,21 @@ from typing import Any
 import psycopg
 import pytest
 
+from evidence.outcome import Outcome
+from evidence.verify import verify_store
 from ledger.note import VerifierKey
 from ledger.reader import entries
-from ledger.store import FileStore
+from ledger.store import Store
 from schemas.ids import SessionId
 from schemas.records import Exchange, KeyEnrolled, LedgerEntry
 from seal import keyfiles
 from seal.content import ContentGone, ContentKeys, decrypt
 from stream.places import exchange_place
-from tallystick import config, demo_postgres, setup
+from tallystick import backends, config, demo_postgres, setup
 from tallystick.demo_postgres import Postgres
 from tallystick.demo_stage import Up, run
+from tests.ledger.locked import make_bucket
+from tools import services
 
 SHARD = "0"
 
@@ -35,6 +40,7 @@ class Deployment:
     up: Up
     url: str
     gateway_port: int
+    elsewhere: tuple[Path, ...] = ()  # where its servers keep what it told them
     extra: dict[str, Any] = field(default_factory=dict)
 
     def tallystick(self, *arguments: str) -> Any:
@@ -44,8 +50,11 @@ class Deployment:
     def reviewer(self, *arguments: str) -> Any:
         return self.tallystick(*arguments, "--key", str(self.made.reviewer_key), "--name", "alice")
 
-    def store(self) -> FileStore:
-        return FileStore(config.load(self.made.config).store_dir)
+    def store(self) -> Store:
+        return backends.open_store(config.load(self.made.config))
+
+    def verify(self) -> Outcome:
+        return verify_store(self.store(), SHARD, self.vkey())
 
     def entries(self) -> list[LedgerEntry]:
         return [stored.entry for stored in entries(self.store(), SHARD)]
@@ -85,8 +94,38 @@ def _text(keys: ContentKeys, body: Exchange, sealed: bytes) -> str:
 Make = Callable[..., Deployment]
 
 
+@dataclass
+class Backing:
+    """What a deployment is told of its bus and store."""
+
+    bus: str = "local"
+    store: str = "file:data/ledger"
+    more: str = ""
+    folders: tuple[Path, ...] = ()
+
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(params=["embedded", pytest.param("full", marks=pytest.mark.full)])
+def backing(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Backing]:
+    """Of a new deployment: embedded, and on a real Kafka and a real MinIO, with the same tests."""
+    if request.param == "embedded":
+        return Backing
+    kafka: services.Kafka = request.getfixturevalue("kafka")
+    minio: services.Minio = request.getfixturevalue("minio")
+
+    def full() -> Backing:
+        name = f"scenario-{next(NUMBERS)}"
+        more = f'[kafka]\nprefix = "{name}"\npartitions = 2\nreplication = 1\nmin_insync = 1\n'
+        store = make_bucket(minio, name, tmp_path).url()
+        return Backing(f"kafka://{kafka.servers}", store, more, (kafka.folder, minio.folder))
+
+    return full
+
+
 @pytest.fixture
-def deploy(tmp_path: Path) -> Iterator[Make]:
+def deploy(tmp_path: Path, backing: Callable[[], Backing]) -> Iterator[Make]:
     """Makes a deployment; `up` is not started. Ended by process group."""
     made: list[Deployment] = []
     with demo_postgres.running(connections=700) as postgres:
@@ -98,6 +137,7 @@ def deploy(tmp_path: Path) -> Iterator[Make]:
                 db.execute("create database orders")
             port = demo_postgres.free_port()
             listen = f"127.0.0.1:{port}"
+            behind = backing()
             done = setup.make(
                 place,
                 target=postgres.url(database="orders"),
@@ -106,7 +146,9 @@ def deploy(tmp_path: Path) -> Iterator[Make]:
                 approvals=f"127.0.0.1:{demo_postgres.free_port()}",
                 deployment="scenario",
                 reviewer="alice",
-                more=more,
+                bus=behind.bus,
+                store=behind.store,
+                more=f"{more}\n{behind.more}",
                 more_gateway=more_gateway,
             )
             if policy:
@@ -114,7 +156,7 @@ def deploy(tmp_path: Path) -> Iterator[Make]:
                 (place / "policy.yaml").write_text(text.replace("otherwise: allow", policy))
             up = Up(done.config, place / "up.log")
             url = f"postgresql://{done.user}:{done.password}@{listen}/orders"
-            made.append(Deployment(place, postgres, done, up, url, port))
+            made.append(Deployment(place, postgres, done, up, url, port, behind.folders))
             return made[-1]
 
         yield make

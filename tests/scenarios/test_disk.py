@@ -11,9 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from evidence.verify import verify
 from schemas.records import Exchange, Gap, Result, SessionClosed, Undecoded
-from tallystick import config
 from tests.scenarios.conftest import Make
 
 MARKER = r"mark-([0-9]+)-end"
@@ -82,7 +80,7 @@ def test_a_full_journal_refuses_and_goes_on_when_there_is_space(deploy: Make, sm
     assert sum(b.result is Result.REFUSED for b in exchanges) >= 5
     # A chunk number sealed with two contents would not open, or would break the chain.
     assert not [b for b in bodies if isinstance(b, Gap | Undecoded)]
-    assert verify(config.load(deployment.made.config).store_dir, deployment.vkey()).code == 0
+    assert deployment.verify().code == 0
 
 
 def _fill(path: Path) -> None:

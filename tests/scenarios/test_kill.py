@@ -14,9 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from evidence.verify import verify
 from schemas.records import Boot, CloseReason, Result, SessionClosed, SessionOpened
-from tallystick import config
 from tests.scenarios.conftest import Deployment, Make
 
 SETTLE_S = 180
@@ -87,7 +85,7 @@ def _kill_and_look(deployment: Deployment, kills: int) -> None:
     deployment.up.stop()
     _nothing_lost_nothing_twice(deployment, load)
     _sessions_are_closed(deployment)
-    outcome = verify(config.load(deployment.made.config).store_dir, deployment.vkey())
+    outcome = deployment.verify()
     assert outcome.code == 0, outcome.findings
 
 

@@ -44,7 +44,10 @@ def test_paths_are_taken_from_the_file(tmp_path: Path) -> None:
         (("127.0.0.1:15432", "127.0.0.1"), "must look like"),
         (("orders_app@", "orders_app:secret@"), "target_password_file"),
         (("postgresql://", "mysql://"), "must look like"),
-        (('keys = "k"', 'keys = "k"\nbus = "kafka://h:1"'), 'only "local"'),
+        (('keys = "k"', 'keys = "k"\nbus = "kafka:h:1"'), 'bus: must be "local"'),
+        (('keys = "k"', 'keys = "k"\nbus = "kafka://h"'), "look like"),
+        (("[[gateway]]", "[kafka]\nmin_insync = 4\n[[gateway]]"), "nothing could ever be written"),
+        (("[[gateway]]", '[kafka]\nuser = "u"\n[[gateway]]'), "go together"),
         (('data = "d"', "data = ["), "not TOML"),
     ],
 )
