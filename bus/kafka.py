@@ -173,7 +173,10 @@ async def _end(producer: AIOKafkaProducer) -> None:
     sending.cancel()
     await asyncio.wait([sending])  # until what is on its way was answered, or given up
     await producer.stop()
-    producer._message_accumulator.fail_all(errors.ProducerClosed())  # whoever still waits for them is told
+    waiting = producer._message_accumulator
+    waiting._pending_batches.update(*waiting._batches.values())  # where each takes itself out when it is done
+    for batch in list(waiting._pending_batches):
+        batch.future.cancel()  # else a task of aiokafka waits for it, for ever
 
 
 class KafkaConsumer:

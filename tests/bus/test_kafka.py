@@ -1,6 +1,7 @@
 """The contract of a bus on a real Kafka, and what only Kafka does: lost offsets, refusals, a broker that dies."""
 
 import asyncio
+import gc
 import itertools
 import logging
 import ssl
@@ -301,6 +302,8 @@ async def test_a_broker_that_does_not_answer_is_bus_down_in_bounded_time_and_aft
 async def test_what_was_not_acknowledged_in_time_is_not_sent_behind_our_back(
     kafka: Kafka, settings: KafkaSettings
 ) -> None:
+    complaints: list[dict[str, object]] = []  # of what nobody waited for, or nobody caught
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     bus = await KafkaBus.open(replace(settings, timeout_s=2.0))
     await bus.ensure_topics()
     producer = bus.producer()
@@ -322,6 +325,10 @@ async def test_what_was_not_acknowledged_in_time_is_not_sent_behind_our_back(
                 continue
     assert values(await take(await bus.consumer("g", [EVENTS]), 2)) == [b"before", b"after"]
     await bus.close()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
 async def test_a_broker_killed_while_sending_loses_nothing_that_was_acknowledged_and_keeps_the_order(

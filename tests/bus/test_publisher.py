@@ -31,9 +31,12 @@ class MemoryBus:
     id: str = "cluster/topic"
     down: bool = False
     sent: list[bytes] = field(default_factory=list)
+    refused: int = 0
+    asked: Callable[[], None] = lambda: None
 
     async def identity(self, topic: str) -> str:
         assert topic == JOURNAL
+        self.asked()
         if self.down:
             raise BusDown("away")
         return self.id
@@ -45,6 +48,7 @@ class MemoryBus:
         assert topic == JOURNAL
         check_size(items)
         if self.down:
+            self.refused += 1
             raise BusDown("away")
         assert {key for key, _ in items} == {NAME.encode()}
         self.sent += [value for _, value in items]
@@ -95,6 +99,23 @@ async def test_segments_are_copied_as_they_are_closed_and_stop_waits_for_the_las
     assert bus.chunks() == [b"ab", b"c", b"d"]
 
 
+async def test_what_is_closed_before_stop_is_sent_though_it_had_just_looked(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.publisher.LOOK_S", -1.0)  # so that it asks for the topic after each look
+    writer, asked = Writer(place), itertools.count(1)
+
+    def once() -> None:
+        if next(asked) == 3:
+            writer.segment(b"late")
+            publisher.stop()
+
+    bus = MemoryBus(asked=once)
+    publisher = Publisher(bus, place)
+    await publisher.run()
+    assert bus.chunks() == [b"late"]
+
+
 async def test_a_restart_goes_on_behind_what_was_sent(place: Path) -> None:
     writer, bus = Writer(place), MemoryBus()
     for chunk in (b"a", b"b"):
@@ -140,19 +161,21 @@ async def test_on_another_topic_everything_that_is_on_disk_goes_again(
 async def test_a_bus_that_is_down_is_waited_for_and_the_lag_is_what_it_keeps_waiting(
     place: Path, started: Callable[[Publisher], asyncio.Task[None]]
 ) -> None:
-    now = itertools.count(1_000).__next__  # a second at each look
+    now = [1_000.0]
     writer, bus = Writer(place), MemoryBus()
-    publisher = Publisher(bus, place, clock=lambda: float(now()))
+    publisher = Publisher(bus, place, clock=lambda: now[0])
     task = started(publisher)
+    now[0] = 5_000.0
     writer.segment(b"first")
-    await until(lambda: bus.chunks() == [b"first"] and publisher.lag() == Lag(0, 0.0))
+    await until(lambda: bus.chunks() == [b"first"])
     bus.down = True
     writer.segment(b"x" * 1000)
-    await until(lambda: publisher.lag().size >= 1000)
+    await until(lambda: bus.refused > 0)
+    assert publisher.lag().size >= 1000
     writer.segment(b"y" * 1000)
     await until(lambda: publisher.lag().size >= 2000)
-    one, other = publisher.lag(), publisher.lag()
-    assert other.seconds > one.seconds > 0
+    now[0] = 5_007.0
+    assert publisher.lag().seconds == 7.0
     bus.down = False
     await until(lambda: len(bus.sent) == 3 and publisher.lag() == Lag(0, 0.0))
     bus.down = True
@@ -203,13 +226,15 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.timeout(300)  # two starts of a broker and six of Python, on whatever machine
 async def test_every_segment_arrives_in_order_though_publisher_and_broker_are_killed(
     kafka: Kafka, place: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     seed = int(os.environ.get("TALLYSTICK_SEED", "1"))
     print(f"TALLYSTICK_SEED={seed}")
     chance = random.Random(seed)
-    settings = KafkaSettings((kafka.servers,), prefix="publisher", replication=1, min_insync=1)
+    # The reader is patient: on a busy machine a broker takes its time to start.
+    settings = KafkaSettings((kafka.servers,), prefix="publisher", replication=1, min_insync=1, timeout_s=60.0)
     bus = await KafkaBus.open(settings)
     await bus.ensure_topics()
     reader = await bus.consumer("g", [JOURNAL])
@@ -219,7 +244,7 @@ async def test_every_segment_arrives_in_order_though_publisher_and_broker_are_ki
 
     async def read() -> None:
         """Checks as it reads: a segment that is new is the next one."""
-        while arrived[0] < 1500:
+        while arrived[0] < 1200:
             for message in await reader.batch(100, 0.5):
                 number = int(decode(message.value).chunks[0])
                 assert number <= arrived[0], f"{number} came before {arrived[0]}"
@@ -227,30 +252,28 @@ async def test_every_segment_arrives_in_order_though_publisher_and_broker_are_ki
 
     reading = asyncio.create_task(read())
     try:
-        for round_ in range(8):
-            target = chance.randrange(
-                written, written + 180
-            )  # killed somewhere in what this round writes, or behind it
-            for _ in range(187 if round_ < 7 else 1500 - written):
+        for round_ in range(6):
+            target = chance.randrange(written, written + 180)  # killed somewhere in what this round writes
+            for _ in range(200 if round_ < 5 else 1200 - written):
                 writer.segment(b"%d" % written, bytes(chance.randrange(20_000)))
                 written += 1
                 if not chance.randrange(100):
                     writer.next_epoch()
                 await asyncio.sleep(0)
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(120):
                 while arrived[0] < target and not reading.done():
-                    await asyncio.sleep(0.001)
+                    await asyncio.sleep(0.005)
             if round_ % 3 == 2:
                 await asyncio.to_thread(kafka.kill)
                 await asyncio.to_thread(kafka.start)
             process.kill()
             process.wait()
             process = subprocess.Popen(command)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await reading
     finally:
         reading.cancel()
         process.kill()
         process.wait()
         await bus.close()
-    assert arrived[0] == written == 1500
+    assert arrived[0] == written == 1200
