@@ -14,10 +14,11 @@ from evidence.bundle_check import check_bundle, root_key
 from evidence.logcheck import Log
 from evidence.outcome import Code, Finding, Outcome
 from evidence.report import LIMITS, WORD
-from ledger.check import Kind, Report, check_directory, check_log
+from ledger.check import GAPS, Kind, Report, check_directory
 from ledger.note import VerifierKey
 from ledger.store import FileStore, Store, StoreBroken
-from schemas.records import Gap
+from ledger.succession import check_shards
+from schemas.records import Gap, LedgerAdopted
 
 CODES = {
     Kind.ALTERED: Code.ALTERED,
@@ -44,11 +45,16 @@ def verify(path: Path, key: VerifierKey) -> Outcome:
 
 
 def verify_store(store: Store, shard: str, key: VerifierKey) -> Outcome:
-    """A shard where its ledger wrote it. Never raises for what lies there."""
+    """A shard where its ledger wrote it, and those under whose names it went on. Never raises for what lies there."""
     try:
-        return _of_report(check_log(store, shard, key))
+        reports = check_shards(store, shard, key.name, key.public)
     except StoreBroken as e:
         return _cannot(f"cannot be read: {e}")
+    if len(reports) == 1:
+        return _of_report(reports[0][1])
+    outcomes = [(name, _of_report(report)) for name, report in reports]
+    about = "; ".join(f"shard {name}: {one.about}" for name, one in outcomes)
+    return Outcome(tuple(f for _, one in outcomes for f in one.findings), LIMITS[:1], about)
 
 
 def _of_report(report: Report) -> Outcome:
@@ -63,6 +69,8 @@ def outcome(log: Log, root: bytes | None) -> Outcome:
     for e in log.entries:
         if isinstance(e.entry.body, Gap):
             found.append(Finding(Code.GAP, f"entry {e.index}: a gap in {e.entry.body.missing_source} is on record"))
+        elif isinstance(e.entry.body, LedgerAdopted):
+            found.append(Finding(Code.GAP, f"entry {e.index} says that {GAPS['LedgerAdopted']}"))
     facts: tuple[str, ...] = LIMITS[:1]
     if root is not None:
         facts += (f"{WORD} The root key is {base64.b64encode(root).decode()}.",)

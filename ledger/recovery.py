@@ -109,17 +109,11 @@ def refuse_older_store(head: Head, seen: Tripwire, first: str, shard: str) -> No
 def recover(store: Store, shard: str, key: VerifierKey) -> Head:
     """Raises CannotRecover, StoreBroken."""
     seq = newest(store, layout.batches(shard), lambda n: layout.batch(shard, n))
-    while _signed_after(store, shard, seq):  # no crash of ours signs what is not there
-        if not store.any_after(layout.batches(shard), layout.batch(shard, seq) if seq >= 0 else ""):
-            raise CannotRecover(f"{_newest_checkpoint(store, shard)}: a checkpoint, but the shard has no batch for it")
-        seq += 1  # another writer has just gone on; it will fence us
+    signed = newest(store, layout.checkpoints(shard), lambda n: layout.checkpoint(shard, n))
+    seq = max(seq, signed)  # a writer beside us has gone on in between; a batch that is not there is named below
     if seq < 0:
         return Head(-1, EMPTY_RANGE, b"", {}, None, frozenset(), False)
-    signed = _signed_after(store, shard, seq - 1)
-    if not signed and seq > 0 and not _signed_after(store, shard, seq - 2):
-        signed_last = _newest_checkpoint(store, shard)
-        raise CannotRecover(f"{layout.batch(shard, seq)} is the newest batch, the newest checkpoint is {signed_last}")
-    return _head(store, shard, key, seq, signed)
+    return _head(store, shard, key, seq, signed == seq)
 
 
 def last_sound(store: Store, shard: str, key: VerifierKey) -> Head:
@@ -128,8 +122,7 @@ def last_sound(store: Store, shard: str, key: VerifierKey) -> Head:
     Batches that are missing, hidden or damaged are passed over; one that is there and does not come
     from the store is not: the store may only be out of reach.
     """
-    prefixes = layout.batches(shard), layout.checkpoints(shard)
-    there = {k for p in prefixes for k in store.keys(p)} - {k for p in prefixes for k in store.irregular(p)}
+    there = {*store.keys(layout.batches(shard)), *store.keys(layout.checkpoints(shard))}
     numbers = (layout.batch_number(shard, k) for k in there)
     for seq in sorted((n for n in numbers if n is not None), reverse=True):
         needed = {f(shard, n) for f in (layout.batch, layout.checkpoint) for n in (seq, seq - 1) if n >= 0}
@@ -177,15 +170,6 @@ def _sound(store: Store, shard: str, seq: int) -> tuple[bytes, Batch]:
     if (batch.meta.shard, batch.meta.seq) != (shard, seq):
         raise CannotRecover(f"{name}: says it is batch {batch.meta.seq} of shard {batch.meta.shard}")
     return raw, batch
-
-
-def _signed_after(store: Store, shard: str, seq: int) -> bool:
-    return store.any_after(layout.checkpoints(shard), layout.checkpoint(shard, seq) if seq >= 0 else "")
-
-
-def _newest_checkpoint(store: Store, shard: str) -> str:
-    number = newest(store, layout.checkpoints(shard), lambda n: layout.checkpoint(shard, n))
-    return layout.checkpoint(shard, number) if number >= 0 else "none"
 
 
 def _regular(store: Store, key: str) -> None:

@@ -19,6 +19,7 @@ def register(app: typer.Typer, ledger_app: typer.Typer) -> None:
     ledger_app.command("export", epilog="Example: tallystick ledger export public-log")(export)
     ledger_app.command("verify", epilog="Example: tallystick ledger verify --config tallystick.toml")(verify)
     ledger_app.command("proof", epilog="Example: tallystick ledger proof 42 > 42.tlog-proof")(proof)
+    ledger_app.command("adopt", epilog='Example: tallystick ledger adopt --reason "restored, INC-482"')(adopt)
     ledger_app.command("status", epilog="Example: tallystick ledger status --json")(status)
 
 
@@ -85,6 +86,28 @@ def proof(
         )
     else:
         say(text.rstrip("\n"))
+
+
+def adopt(
+    reason: Annotated[str, typer.Option(help="Why; it is written into the log.")], config: ConfigFile = DEFAULT_CONFIG
+) -> None:
+    """Lets the ledger go on where its store lost the end: a new shard, whose first entry says what it lacks."""
+    from bus.topics import BusDown
+    from ledger.recovery import CannotRecover
+    from ledger.store import StoreBroken
+    from ledger.succession import NothingToAdopt
+    from ledger.writer import Fenced
+    from seal.keyfiles import KeysUnusable
+    from tallystick.adopting import adopt_shard
+    from tallystick.config import ConfigInvalid
+    from tallystick.recorded import load
+
+    try:
+        with working("looking at what is left"):
+            said = adopt_shard(load(config), reason)
+    except (NothingToAdopt, CannotRecover, StoreBroken, Fenced, BusDown, KeysUnusable, ConfigInvalid) as e:
+        fail(str(e))
+    say(f"shard {said.before} is kept with {said.size} entries; the ledger goes on in the next, which says so")
 
 
 def status(config: ConfigFile = DEFAULT_CONFIG, shard: Shard = "0", as_json: AsJson = False) -> None:

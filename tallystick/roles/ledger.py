@@ -27,7 +27,7 @@ PRUNE_S = 30.0
 async def ledger(config: Config, say: Say, stop: asyncio.Event) -> None:
     """A store that does not keep what it locks is refused before anything is read. Raises WormProbeFailed."""
     keys = config.keys
-    store, probed = await asyncio.to_thread(_probed, config)
+    store, probed = await asyncio.to_thread(probed_store, config)
     bus = await open_kafka(config) if config.kafka_servers else LocalBus(config.data)
     service = LedgerService(
         bus,
@@ -66,7 +66,8 @@ async def ledger(config: Config, say: Say, stop: asyncio.Event) -> None:
     await bus.close()
 
 
-def _probed(config: Config) -> tuple[Store, WormProbe | None]:
+def probed_store(config: Config) -> tuple[Store, WormProbe | None]:
+    """For a writer. Raises ConfigInvalid, StoreBroken, WormProbeFailed."""
     if config.store_dir is not None:
         return open_store(config), None
     bucket = open_bucket(config)

@@ -11,7 +11,7 @@ import pytest
 
 from bus.topics import EVENTS
 from ledger import layout
-from ledger.batch import Consumed
+from ledger.batch import Consumed, decode
 from ledger.check import Kind
 from ledger.note import VerifierKey
 from ledger.reader import entries
@@ -64,6 +64,8 @@ async def test_an_older_copy_goes_on_under_a_new_name_and_reads_again_what_the_b
     said = go_on(store, bus)
     assert (said.before, said.reason) == (SHARD, "disk lost")
     assert said.seen.endswith(SHARD)
+    first, left = (decode(store.get(layout.batch(f"{SHARD}{n}", seq))).meta for n, seq in (("-2", 0), ("", 1)))
+    assert (first.consumed, first.cursors) == (left.consumed, left.cursors)
     await send(bus, message(6, 6))
     await serve(bus, tmp_path / "copy")
     assert shards(store, SHARD) == [SHARD, f"{SHARD}-2"]

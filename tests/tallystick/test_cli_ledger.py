@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from bus.local import LocalBus
+from bus.topics import EVENTS
 from evidence import archive
 from ledger import layout
 from ledger.batch import decode
 from ledger.note import parse_vkey
 from ledger.proof import parse
 from ledger.proof import verify as verify_proof
+from ledger.reader import entries
+from ledger.recovery import recover
+from ledger.store import FileStore
+from schemas.records import LedgerAdopted
 from tests.tallystick import deployment
 from tests.tallystick.deployment import DAY, EVIL, ONE, REQUEST, TWO, Deployment, tallystick
 
@@ -337,3 +343,40 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     done = tallystick(*command.split(), "--help")
     assert done.returncode == 0
     assert "Example: " in done.stdout
+
+
+# --- a ledger that lost its end --------------------------------------------------------------
+
+
+async def bus_saw(made: Deployment, tripwire: str) -> None:
+    bus = LocalBus(made.place / "data")
+    await bus.producer().send(EVENTS, [(b"r", b"x")])
+    consumer = await bus.consumer("ledger-0", [EVENTS])
+    (message,) = await consumer.batch(1, 1.0)
+    await consumer.commit(message, tripwire)
+    await bus.close()
+
+
+def test_a_sound_ledger_is_not_adopted(made: Deployment) -> None:
+    assert "needs no successor" in run(made, "ledger", "adopt", "--reason", "none", code=2)
+
+
+async def test_a_ledger_that_lost_its_end_goes_on_and_verify_says_the_break(made: Deployment) -> None:
+    whole = recover(FileStore(made.store), "0", made.key)
+    await bus_saw(made, whole.tripwire("0"))
+    for key in (layout.batch("0", 2), layout.checkpoint("0", 2)):
+        (made.store / key).unlink()
+    assert "is kept with" in run(made, "ledger", "adopt", "--reason", "disk lost, INC-482")
+    found = json.loads(run(made, "ledger", "verify", "--json", code=12))
+    assert "0-2/batch" in json.dumps(found)
+    assert "shard 0-2: 1 entries" in json.dumps(found)
+    (entry,) = entries(FileStore(made.store), "0-2")
+    assert entry.entry.body == LedgerAdopted(
+        "0", *sizes(made), whole.tripwire("0"), "disk lost, INC-482", entry.entry.time_us
+    )
+    assert "needs no successor" in run(made, "ledger", "adopt", "--reason", "again", code=2)
+
+
+def sizes(made: Deployment) -> tuple[int, bytes]:
+    left = recover(FileStore(made.store), "0", made.key)
+    return left.tree.size, left.tree.root()
