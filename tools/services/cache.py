@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PINS = Path(__file__).parent / "pins"
-MAKE_S = 1800
+MAKE_S = 3600
 CHATTER = ("go: downloading", "WARNING", "[WARNING]")
 """What Go and Maven print before the line that says what is wrong; after it comes general advice."""
 
