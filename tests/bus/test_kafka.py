@@ -331,6 +331,30 @@ async def test_what_was_not_acknowledged_in_time_is_not_sent_behind_our_back(
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
+async def test_a_request_that_is_repeated_because_its_answer_did_not_come_is_written_once(
+    kafka: Kafka, settings: KafkaSettings
+) -> None:
+    """The broker has the first one in its socket when it wakes, and the second after it."""
+    bus = await KafkaBus.open(replace(settings, timeout_s=20.0))  # aiokafka repeats after 10 s
+    await bus.ensure_topics()
+    producer = bus.producer()
+    await producer.send(EVENTS, [(KEY, b"before")])
+    waiting = producer._made._message_accumulator  # type: ignore[union-attr]
+    kafka.pause()
+    try:
+        sending = asyncio.create_task(producer.send(EVENTS, [(KEY, b"once")]))
+        async with asyncio.timeout(15):
+            while not any(batch.retry_count for batches in waiting._batches.values() for batch in batches):
+                await asyncio.sleep(0.01)
+    finally:
+        kafka.resume()
+    await sending
+    reader = await bus.consumer("g", [EVENTS])
+    assert values(await take(reader, 2)) == [b"before", b"once"]
+    assert await reader.batch(1, 1.0) == []
+    await bus.close()
+
+
 async def test_a_broker_killed_while_sending_loses_nothing_that_was_acknowledged_and_keeps_the_order(
     kafka: Kafka, settings: KafkaSettings
 ) -> None:
