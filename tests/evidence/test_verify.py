@@ -37,6 +37,7 @@ from schemas.records import (
     Gap,
     Grant,
     KeyEnrolled,
+    LedgerAdopted,
     LedgerEntry,
     Released,
     Result,
@@ -206,6 +207,12 @@ def test_the_report_says_who_asked_who_decided_and_what_became_of_it(tmp_path: P
 def test_a_gap_on_record_has_its_own_code(tmp_path: Path) -> None:
     gap = Gap(JOURNAL, Position(1, 1, 0), Position(1, 9, 0), "lost", 5)
     made, w = bundle(tmp_path, [*bodies(), gap])
+    assert code(tmp_path, made, w) is Code.GAP
+
+
+def test_a_log_that_goes_on_after_a_break_says_so_as_a_gap(tmp_path: Path) -> None:
+    adopted = LedgerAdopted("0", 9, bytes(32), "", "disk lost", 5)
+    made, w = bundle(tmp_path, [*bodies(), adopted])
     assert code(tmp_path, made, w) is Code.GAP
 
 
