@@ -20,6 +20,9 @@ from wire.postgres.values import Unreadable, to_text
 
 MOST_EFFECTS = 200
 """Effects and signals in a leaf; what is above is cut, and the last one says so."""
+MOST_CONTENT = 3 * 1024 * 1024
+"""Of one exchange, as JSON: a control character is six bytes in it. One message of the bus must hold it."""
+MOST_TEXT = 16 * 1024
 _MOST_NAME = 200
 _TOLD_FIELDS = ("S", "C", "M", "D", "H", "W")  # of an error or notice: what a reader needs
 
@@ -196,6 +199,23 @@ def told(masking: Masking, payload: bytes) -> dict[str, str]:
     except RemoteFault:
         return {}
     return {name: masking.text(value) for name, value in fields if name in _TOLD_FIELDS}
+
+
+def bounded(masking: Masking, content: dict[str, Any]) -> bytes:
+    """At most MOST_CONTENT: what is above is withheld, and counted; the answer first, then the end of the command."""
+    raw = as_bytes(content)
+    if len(raw) <= MOST_CONTENT:
+        return raw
+    masking.withheld += 1
+    if "answer" in content:
+        kept = content["answer"] | {"rows": [], "copied": [], "notices": [], "excerpt": True}
+        content = content | {"answer": kept}
+        raw = as_bytes(content)
+    if len(raw) > MOST_CONTENT:
+        text = content["command"]["text"]
+        shown = f"{text[:MOST_TEXT]} withheld:{len(text) - MOST_TEXT}" if len(text) > MOST_TEXT else text
+        raw = as_bytes(content | {"command": {"text": shown, "params": []}})
+    return raw
 
 
 def as_bytes(content: dict[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from bus.topics import APPROVALS, EVENTS
+from bus.topics import APPROVALS, EVENTS, LARGEST_MESSAGE
 from policy.judge import ENGINE, judge
 from policy.rules import Rules
 from schemas.codec import encode
@@ -59,6 +59,8 @@ from wire.postgres.grammar import normalise
 END = 2**31 - 1
 """The index after every event of a segment: where its batch's position ends."""
 LARGEST_LEAF = 65_535
+LARGEST_BATCH = LARGEST_MESSAGE - 128 * 1024
+"""Of events in one message; one event is never larger."""
 ENGINES = f"pg1 mask1 {ENGINE}"
 
 
@@ -123,17 +125,29 @@ class _Making:
         segment = self._segment
         key = segment.recorder.encode()
         first = (segment.prior_epoch, segment.prior_chunk) == (-1, -1)
-        batch = EventBatch(
-            source=journal_source(segment.recorder),
-            recorder=segment.recorder,
-            prior=START if first else Position(segment.prior_epoch, segment.prior_chunk, END),
-            last=Position(segment.epoch, segment.last, END),
-            events=tuple(self._events),
-            producer="",
-            signature=b"",
-        )
-        signed = sign_batch(self._tools.signer, batch)
-        return [Output(EVENTS, key, encode(signed)), *self._aside]
+        prior = START if first else Position(segment.prior_epoch, segment.prior_chunk, END)
+        made: list[Output] = []
+        parts = self._parts()
+        for n, events in enumerate(parts):
+            told = sum(len(part) for part in parts[: n + 1])
+            last = Position(segment.epoch, segment.last, END if n == len(parts) - 1 else told - 1)
+            batch = EventBatch(journal_source(segment.recorder), segment.recorder, prior, last, events, "", b"")
+            made.append(Output(EVENTS, key, encode(sign_batch(self._tools.signer, batch))))
+            prior = last
+        return [*made, *self._aside]
+
+    def _parts(self) -> list[tuple[Event, ...]]:
+        """The events, cut where a message would be too large; one part at least."""
+        parts: list[list[Event]] = [[]]
+        size = 0
+        for event in self._events:
+            more = len(event.leaf) + len(event.content) + 16
+            if parts[-1] and size + more > LARGEST_BATCH:
+                parts.append([])
+                size = 0
+            parts[-1].append(event)
+            size += more
+        return [tuple(part) for part in parts]
 
     def add(self, micros: int, body: LeafBody, sealed: bytes = b"") -> None:
         position = Position(self._segment.epoch, self._segment.last, len(self._events))
@@ -219,7 +233,7 @@ class _Making:
             "answer": content.answer(masking, raw),
         }
         place = exchange_place(item.session, raw.number)
-        sealed, digest = self._encrypt(item.session, place, content.as_bytes(shown))
+        sealed, digest = self._encrypt(item.session, place, content.bounded(masking, shown))
         tag, effects = content.tag(masking, raw), masking.effects(judgement.effects)
         known = bool(raw.text)
         body = Exchange(
@@ -264,7 +278,7 @@ class _Making:
         shown = {
             "command": content.command(masking, held.text.encode(), held.binds, held.bind_formats, held.param_oids)
         }
-        sealed, digest = self._encrypt(item.session, hold_place(held.hold), content.as_bytes(shown))
+        sealed, digest = self._encrypt(item.session, hold_place(held.hold), content.bounded(masking, shown))
         effects = masking.effects(judgement.effects)
         hold = Hold(
             session=item.session,

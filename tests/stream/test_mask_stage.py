@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bus.topics import EVENTS, Message
+from bus.topics import EVENTS, LARGEST_MESSAGE, Message
 from schemas.codec import decode, encode
 from schemas.frames import Frame, FrameKind
-from schemas.ids import RecorderId, session_id
+from schemas.ids import START, RecorderId, session_id
 from schemas.records import (
     BootMark,
     CloseReason,
@@ -29,7 +29,7 @@ from seal import keyfiles
 from stream import transcript
 from stream.mask_stage import MaskStage
 from stream.memory import MemoryUnreadable
-from stream.pipeline import Output, Tools
+from stream.pipeline import END, Output, Tools
 from stream.workers import SealedState
 from tests.stream.conftest import RECORDER, Journal
 from wire.postgres import messages as m
@@ -239,3 +239,31 @@ def test_a_restart_anywhere_changes_no_byte_of_what_is_said(tools: Tools, keys: 
             restarted.store()
             if then.endswith("restart"):
                 restarted.start()
+
+
+def events(outputs: Sequence[Output]) -> list[EventBatch]:
+    found = [decode(o.value) for o in outputs if o.topic == EVENTS]
+    assert all(isinstance(batch, EventBatch) for batch in found)
+    return found  # type: ignore[return-value]
+
+
+def test_what_grows_when_it_is_written_down_stays_within_a_message(room: Room) -> None:
+    """A control character is six bytes in JSON: a command and an answer that no bus takes would stop the masker."""
+    command = m.query(b"SELECT '" + b"\x01" * 1_000_000 + b"'")
+    answer = server(1, row(250_000).replace(b"r" * 250_000, b"\x02" * 250_000) + DONE + READY)
+    said = room.take([context(1), client(1, command), answer])
+    assert all(len(o.value) <= LARGEST_MESSAGE - 64 * 1024 for o in said)
+    (exchange,) = exchanges(said)
+    assert (exchange.result, exchange.rows, exchange.withheld >= 1) == (Result.EXECUTED, 1, True)
+
+
+def test_many_events_of_one_segment_are_several_messages_without_a_hole(room: Room) -> None:
+    asked = [frame for n in range(1, 9) for frame in (context(n), *[client(n, ASK), server(n, DONE + READY)] * 1500)]
+    found = events(room.take(asked))
+    assert len(found) > 1
+    assert all(len(encode(batch)) <= LARGEST_MESSAGE for batch in found)
+    assert [earlier.last for earlier in found[:-1]] == [later.prior for later in found[1:]]
+    assert (found[0].prior, found[-1].last) == (START, (0, 0, END))
+    positions = [decode(e.leaf).position for batch in found for e in batch.events]  # type: ignore[union-attr]
+    assert positions == [(0, 0, n) for n in range(12_000)]
+    assert all(batch.prior < decode(e.leaf).position <= batch.last for batch in found for e in batch.events)  # type: ignore[union-attr]
