@@ -24,6 +24,8 @@ from tools import services
 from tools.services import Kafka, kafka_server
 from tools.services.process import free_ports
 
+pytestmark = pytest.mark.timeout(300)  # some start a broker again, on whatever machine
+
 PREFIXES = (f"bus{n}" for n in itertools.count())
 
 
@@ -384,7 +386,7 @@ async def test_a_broker_killed_while_sending_loses_nothing_that_was_acknowledged
             # Asked while the broker is still reading what groups committed: it must not look like a group without.
             assert await kept.committed(GRANTS, mark.partition) == (mark.offset, "before")
 
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(200):
         await asyncio.gather(send(), kill())
     got = await take(reader, 3000)
     for n in range(8):
