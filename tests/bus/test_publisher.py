@@ -17,7 +17,7 @@ import pytest
 from bus.follow import offset_of
 from bus.journal import epochs
 from bus.kafka import KafkaBus, KafkaSettings
-from bus.publisher import POSITION, Lag, Publisher
+from bus.publisher import POSITION, ROOM, Lag, Publisher
 from bus.topics import JOURNAL, LARGEST_MESSAGE, BusDown, MessageTooLarge, check_size
 from schemas.codec import decode
 from tests.bus.segments import NAME, Writer
@@ -31,6 +31,7 @@ class MemoryBus:
     id: str = "cluster/topic"
     down: bool = False
     sent: list[bytes] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)  # of each send
     refused: int = 0
     asked: Callable[[], None] = lambda: None
 
@@ -52,6 +53,7 @@ class MemoryBus:
             raise BusDown("away")
         assert {key for key, _ in items} == {NAME.encode()}
         self.sent += [value for _, value in items]
+        self.sizes.append(sum(len(value) for _, value in items))
 
     def chunks(self) -> list[bytes]:
         return [b"".join(decode(value).chunks) for value in self.sent]
@@ -183,6 +185,17 @@ async def test_a_bus_that_is_down_is_waited_for_and_the_lag_is_what_it_keeps_wai
     publisher.stop()
     await task  # what cannot be sent stays on disk
     assert bus.chunks() == [b"first", b"x" * 1000, b"y" * 1000]
+
+
+async def test_what_is_held_in_memory_does_not_grow_with_what_waits(place: Path) -> None:
+    writer, bus = Writer(place), MemoryBus()
+    for _ in range(40):
+        writer.segment(bytes(512 * 1024))
+    publisher = Publisher(bus, place)
+    publisher.stop()
+    await publisher.run()
+    assert len(bus.sent) == 40
+    assert max(bus.sizes) <= ROOM + 513 * 1024  # the last may pass the mark
 
 
 async def test_a_segment_that_no_bus_takes_is_an_error_and_nothing_behind_it_goes(place: Path) -> None:
