@@ -139,20 +139,29 @@ class FaustWorker:
 
     async def _run(self) -> None:
         quieten()
-        settings = self._settings
-        client = Client(settings)
-        await client.open()
+        self._client = Client(self._settings)
+        await self._client.open()
         try:
-            partitions = len((await client.topic(settings.topic(self._topic))).leaders)
-            name = settings.topic(f"{self._group}-changelog")
-            if refused := await client.create(partitions, settings.replication, {name: changelog_config(settings)}):
-                raise CannotGoOn("; ".join(refused))
-            await client.led([name])
+            await self._work(await self._made())
         finally:
-            await client.close()
-        app = self._build(partitions, client.reach.get("ssl_context"))
+            await self._client.close()
+
+    async def _made(self) -> int:
+        """How many partitions there are; their changelog is there too, with our settings if it was not."""
+        settings = self._settings
+        partitions = len((await self._client.topic(settings.topic(self._topic))).leaders)
+        name = settings.topic(f"{self._group}-changelog")
+        if refused := await self._client.create(partitions, settings.replication, {name: changelog_config(settings)}):
+            raise CannotGoOn("; ".join(refused))
+        await self._client.led([name])
+        if len((await self._client.topic(name)).leaders) != partitions:
+            raise CannotGoOn(f"{name} has not as many partitions as {settings.topic(self._topic)}")
+        return partitions
+
+    async def _work(self, partitions: int) -> None:
+        app = self._build(partitions, self._client.reach.get("ssl_context"))
         self._consumer = cast(Consumer, app.consumer)
-        self._reach = {"bootstrap_servers": list(settings.servers), **client.reach}
+        self._reach = {"bootstrap_servers": list(self._settings.servers), **self._client.reach}
         safe = {**self._reach, "acks": "all", "enable_idempotence": True}
         self._outputs = AIOKafkaProducer(max_request_size=LARGEST_BATCH, **safe)
         self._states = AIOKafkaProducer(max_batch_size=CHANGELOG_BATCH, **safe)
@@ -162,7 +171,7 @@ class FaustWorker:
             async with self._turning:
                 self.ready = False  # the turn in hand is done, and none begins any more
             living.cancel()
-            async with asyncio.timeout(settings.timeout_s):
+            async with asyncio.timeout(self._settings.timeout_s):
                 await app.stop()
 
     async def _live(self, app: faust.App) -> None:
@@ -209,11 +218,7 @@ class FaustWorker:
             acks=False,
         )
 
-        async def agent(stream: Any) -> None:
-            async for events in stream.noack().noack_take(MOST, within=_TAKE_S):
-                await self._taken(events)
-
-        app.agent(topic, name=self._group)(agent)
+        app.agent(topic, name=self._group)(self._agent)
         app.on_partitions_revoked.connect(self._revoked, weak=False)
         return app
 
@@ -235,15 +240,24 @@ class FaustWorker:
         except BaseException as e:  # noqa: BLE001 (Faust would log it and go on)
             _end(e)
 
+    async def _agent(self, stream: Any) -> None:
+        """Faust would start it again, behind the messages that were in hand: so it ends by `stop` alone."""
+        try:
+            async for events in stream.noack().noack_take(MOST, within=_TAKE_S):
+                await self._taken(events)
+            if not self._stop.is_set():
+                raise CannotGoOn("Faust reads no more")
+        except BaseException as e:
+            if self._stop.is_set() and isinstance(e, asyncio.CancelledError):
+                raise
+            _end(e)
+
     async def _taken(self, events: Sequence[EventT[Any]]) -> None:
         for some in _turns(events):
             async with self._turning:
                 if self._stop.is_set():
                     return
-                try:
-                    await self._turn([event for event in some if self._is_ours(event)])
-                except BaseException as e:  # noqa: BLE001 (cancelled too: the stage is ahead of what was said and kept)
-                    _end(e)
+                await self._turn([event for event in some if self._is_ours(event)])
 
     def _is_ours(self, event: EventT[Any]) -> bool:
         """An event fetched before partitions moved is left: whoever owns its partition now is given it again."""
@@ -280,12 +294,13 @@ class FaustWorker:
         self.handled += len(events)
 
     async def _first(self, partition: int, offset: int) -> int:
-        """The offset that was due first since the partition became ours: what the group committed, if it is there."""
-        due = self._consumer._committed_offset[self._tp(partition)]
-        if due is None or offset <= due:
+        """The offset that is due first since the partition became ours: what the group committed, if it is there."""
+        group, topic = self._settings.group(self._group), self._settings.topic(self._topic)
+        due, _ = (await self._client.committed(group, {topic: [partition]})).get((topic, partition), (0, ""))
+        if offset <= due:
             return offset
-        found = await self._next(partition, due)
-        if found == offset:
+        found = await self._next(partition, int(due))
+        if found == offset and due:
             _log.error("messages are gone that were not read", topic=self._topic, partition=partition, after=due)
         return found
 

@@ -19,9 +19,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from bus.kafka_client import KafkaSettings
 from bus.topics import Message
 from stream import faust_app
 from stream.faust_app import FaustWorker
+from stream.faust_rows import changelog_config
 from stream.runner import OFFSET, OUTPUTS, STATE
 from tests.stream.counting_worker import BIG, CLOSE, GROUP, OUT, TOPIC, CountingStage
 from tools.services import Kafka
@@ -350,7 +352,7 @@ async def raised_at(world: World, lines: Sequence[int]) -> int:
 
 def lines_of_a_turn() -> list[int]:
     one = FaustWorker
-    turn = (one._taken, one._is_ours, one._turn, one._first, one._send, one._commit, one._put)
+    turn = (one._agent, one._taken, one._is_ours, one._turn, one._first, one._send, one._commit, one._put)
     return lines_of(*turn, one._revoked, one._recovered, faust_app._message, faust_app._turns)
 
 
@@ -417,7 +419,9 @@ async def opened_and_closed(world: World, sessions: int) -> None:
     changelog = world.name(f"{GROUP}-changelog")
     admin = AIOKafkaAdminClient(bootstrap_servers=world.servers)
     await admin.start()
+    settings = KafkaSettings((world.servers,), replication=1, min_insync=1)
     soon = {"segment.ms": "100", "delete.retention.ms": "0", "min.cleanable.dirty.ratio": "0.01"}
+    soon = changelog_config(settings) | soon
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, changelog, soon)])
     await admin.close()
 
