@@ -60,8 +60,8 @@ async def open_bus(config: Config) -> Bus:
     return await open_kafka(config) if config.kafka_servers else LocalBus(config.data)
 
 
-def open_bucket(config: Config) -> Bucket:
-    """Raises ConfigInvalid, StoreBroken."""
+def open_bucket(config: Config, patience_s: float = 30.0) -> Bucket:
+    """A request is begun again for `patience_s`. Raises ConfigInvalid, StoreBroken."""
     from ledger.s3_settings import StoreSettings, StoreSettingsInvalid
 
     try:
@@ -71,7 +71,7 @@ def open_bucket(config: Config) -> Bucket:
         raise ConfigInvalid(str(e)) from e
     except ModuleNotFoundError as e:
         raise ConfigInvalid(f"store: {_NEEDS}") from e
-    return Bucket(settings)
+    return Bucket(settings, patience_s)
 
 
 def open_store(config: Config) -> Store:

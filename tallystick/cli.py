@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from schemas.judging import Judgement, SessionFacts
 from seal import keyfiles
 from tallystick import cli_approvals, cli_events, cli_evidence, cli_ledger, cli_replay, cli_roles
 from tallystick import config as configuration
-from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, say
+from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
 from tallystick.version import VERSION
 
 app = typer.Typer(
@@ -156,19 +157,34 @@ def keys_reviewer(path: Annotated[Path, typer.Argument(help="Where the private k
 
 
 @app.command(epilog="Example: tallystick check --config tallystick.toml")
-def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Reads the config, the keys and the policy, and says what to fix."""
+def check(
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="One object: good, and the findings.")] = False,
+) -> None:
+    """Tries everything that the config names (keys, policy, bus, store, targets, ports); a line for each fault."""
+    from tallystick.checking import Finding, findings
+
     try:
         found = configuration.load(config)
-        keyfiles.load_masker_public(found.keys)
-        for role in keyfiles.ROLES:
-            keyfiles.load_signer(found.keys, role)
-    except (configuration.ConfigInvalid, keyfiles.KeysUnusable) as e:
-        fail(str(e))
-    rules = read_policy(found.policy)
-    if not rules.reviewers:
-        say("note: the policy names no reviewers, so nothing that is held can be approved")
-    say(f"good: {len(found.gateway)} gateways, policy {rules.version}")
+    except configuration.ConfigInvalid as e:
+        if not as_json:
+            fail(str(e))
+        said = [Finding("config", False, line) for line in str(e).splitlines()]
+    else:
+        said = []
+        for finding in findings(found):
+            said.append(finding)
+            if not as_json:
+                tell = say if finding.good else note
+                tell(f"{'good' if finding.good else 'fix':<5}{finding.about:<20} {finding.text}")
+    to_fix = sum(not finding.good for finding in said)
+    if as_json:
+        say(json.dumps({"good": not to_fix, "findings": [asdict(finding) for finding in said]}))
+    elif to_fix:
+        note(f"{to_fix} to fix")
+    else:
+        say("good")
+    raise typer.Exit(2 if to_fix else 0)
 
 
 @app.command(epilog="Example: tallystick demo --out demo-out")
