@@ -64,8 +64,8 @@ class CannotGoOn(RuntimeError):
 class _Flow(FlowControlEvent):
     """Queues are emptied when partitions are revoked, and not again when reading goes on.
 
-    Faust's own lost the first message after a recovery, seen about once in ten: reading begins while it still
-    asks where to begin, and what came by then was cleared away. It is how a standby's rows lose some too.
+    Faust's own flow lost the first message after a recovery (seen once in some thirty): reading begins while it
+    still asks where to begin, and what came by then was cleared away. So might a standby's rows be (read).
     """
 
     def resume(self) -> None:

@@ -11,7 +11,8 @@ import logging
 
 import structlog
 
-_THEIRS = ("faust", "mode", "aiokafka")
+_THEIRS = ("faust", "mode", "aiokafka", "stream.faust_app", "stream.faust_rows")
+"""The last two are theirs too: mode names the logger of a subclass by the subclass's module."""
 
 
 class PlaceOnly(logging.Handler):

@@ -111,6 +111,8 @@ async def main(given: dict[str, Any]) -> None:
 
     settings = KafkaSettings((given["servers"],), given["prefix"], replication=1, min_insync=1)
     worker = FaustWorker(settings, CountingStage, TOPIC, GROUP, _at(given))
+    if "approvals" in given:
+        worker = _approvals(settings)
     if "raise" in given:
         _raise_at("stream/faust_app.py", *given["raise"])
     loop = asyncio.get_running_loop()
@@ -130,8 +132,18 @@ async def main(given: dict[str, Any]) -> None:
             told = now
             _say(**now, lag=worker.lag(), large_rows=worker.large_rows)
     await running
-    rows = {partition: {k.hex(): v.hex() for k, v in stage.rows().items()} for partition, stage in stages.items()}
+    counted = {partition: stage for partition, stage in stages.items() if isinstance(stage, CountingStage)}
+    rows = {partition: {k.hex(): v.hex() for k, v in stage.rows().items()} for partition, stage in counted.items()}
     _say(rows=rows, untouched=_process() == before)
+
+
+def _approvals(settings: Any) -> Any:
+    from approvals.votes import Directory
+    from seal.sign import Signer
+    from stream.approvals_stage import ApprovalsStage
+    from stream.faust_approvals import FaustApprovalsWorker
+
+    return FaustApprovalsWorker(settings, lambda: ApprovalsStage(Signer("approvals", b"a" * 32), Directory([])))
 
 
 def _process() -> tuple[object, ...]:

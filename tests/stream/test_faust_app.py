@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import uuid
@@ -19,12 +20,16 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from bus.kafka_client import KafkaSettings
-from bus.topics import Message
+from bus import kafka_topics
+from bus.kafka_client import Client, KafkaSettings
+from bus.topics import APPROVALS, GRANTS, Message
+from schemas.codec import decode, encode
+from schemas.records import Pending, Refusal
 from stream import faust_app
 from stream.faust_app import FaustWorker
 from stream.faust_rows import changelog_config
 from stream.runner import OFFSET, OUTPUTS, STATE
+from tests.approvals.conftest import Office
 from tests.stream.counting_worker import BIG, CLOSE, GROUP, OUT, TOPIC, CountingStage
 from tools.services import Kafka
 
@@ -135,7 +140,8 @@ class World:
         """All that is in it now."""
         found = []
         async with AIOKafkaConsumer(bootstrap_servers=self.servers, auto_offset_reset="earliest") as reader:
-            parts = [TopicPartition(self.name(topic), n) for n in range(PARTITIONS)]
+            there = await reader._client._wait_on_metadata(self.name(topic))
+            parts = [TopicPartition(self.name(topic), n) for n in sorted(there)]
             reader.assign(parts)
             ends = await reader.end_offsets(parts)
             while any([await reader.position(part) < ends[part] for part in parts]):
@@ -320,6 +326,43 @@ async def test_faust_and_its_client_print_no_key_and_no_value(world: World) -> N
     await worker.stop()
     assert worker.log.count("said by a library") > 50
     assert "planted" not in worker.log
+
+
+async def test_a_hold_expires_by_ticks_alone_and_is_refused_once_over_a_kill(world: World) -> None:
+    settings = KafkaSettings((world.servers,), world.prefix, PARTITIONS, replication=1, min_insync=1)
+    client = Client(settings)
+    await client.open()
+    await kafka_topics.ensure(client, settings)
+    await client.close()
+
+    async def answers() -> list[Message]:
+        return await world.read(GRANTS)
+
+    async def pending() -> bool:
+        return len(await answers()) == 1
+
+    async def refused() -> bool:
+        return any(isinstance(decode(message.value), Refusal) for message in await answers())
+
+    worker = await world.worker(approvals=True)
+    await worker.ready()
+    now = time.time_ns() // 1000
+    raised = Office().hold(1, now, deadline_us=now + 6_000_000)
+    await world.producer.send_and_wait(settings.topic(APPROVALS), encode(raised), key=raised.recorder.encode())
+    await until(pending)
+    worker.signal(signal.SIGKILL)
+    worker = await world.worker(approvals=True)
+    await until(refused)
+    await worker.stop()
+    assert [type(decode(value)) for value in dict.fromkeys(m.value for m in await answers())] == [Pending, Refusal]
+
+
+@pytest.mark.parametrize(
+    "module", ["tallystick.cli", "tallystick.roles.workers", "tallystick.roles.gateway", "stream.workers"]
+)
+def test_only_a_faust_worker_loads_faust(module: str) -> None:
+    program = f"import sys, {module}; sys.exit('faust' in sys.modules or 'mode' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
 def lines_of(*functions: Any) -> list[int]:
