@@ -122,6 +122,10 @@ class JournalTopic:
             if follower.partition == partition:
                 follower.seek(offset)
 
+    def left(self) -> int:
+        """Bytes that were not read yet; may be asked from another thread."""
+        return sum(follower.left() for follower in list(self._followers.values()))
+
     def take(self, most: int, room: int, known: Callable[[str], tuple[int, int]]) -> list[Message]:
         for entry in sorted(self._root.iterdir()):
             if entry.name not in self._followers and entry.is_dir():

@@ -58,6 +58,7 @@ class LocalBus:
         self.journal_dir = data_dir / "journal"
         self.after = after
         self.woken = asyncio.Event()
+        self._journal: JournalTopic | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bus")
         try:
             self.journal_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,6 +104,16 @@ class LocalBus:
 
     def table(self, name: str) -> LocalTable:
         return LocalTable(self, name)
+
+    async def end(self, topic: str, partition: int) -> int:
+        """The offset that the next message will have. Raises BusDown."""
+        query = "SELECT seq FROM sqlite_sequence WHERE name = ?"
+        found = await self.run(lambda db: db.execute(query, (_table_of(topic),)).fetchone())
+        return 1 + (found[0] if found else 0)
+
+    def journal_left(self) -> int:
+        """Bytes of the journal that its newest reader here has not read yet; 0 without one."""
+        return self._journal.left() if self._journal else 0
 
     async def prune(self) -> None:
         """Deletes messages that everybody is done with; the newest of a topic stays (it is the topic's clock)."""
@@ -191,7 +202,7 @@ class LocalConsumer:
         self._at: dict[str, int] = {}
         self._journal: JournalTopic | None = None
         if JOURNAL in topics:
-            self._journal = JournalTopic(bus.journal_dir)
+            self._journal = bus._journal = JournalTopic(bus.journal_dir)
 
     def begin(self, db: sqlite3.Connection) -> None:
         for topic, table in self._tables.items():

@@ -13,8 +13,9 @@ import asyncio
 import contextlib
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -60,17 +61,19 @@ class SessionJournal(Journal, Protocol):
 
 @dataclass(slots=True)
 class Metrics:
-    """Counters since the start, for /metrics."""
+    """For /metrics: counters since the start, and what waits now."""
 
     sessions_opened: int = 0
     sessions_closed: int = 0
     logins_refused: int = 0
     commands: int = 0
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # by why
     holds: int = 0
     released: int = 0
     cache_hits: int = 0
     cache_misses: int = 0
+    waiting: int = 0  # held commands
+    oldest_s: float = 0.0  # how long the first of them has waited
 
 
 @dataclass(slots=True)
@@ -161,11 +164,13 @@ class Gateway:
             self._metrics.sessions_closed,
             self._metrics.logins_refused,
             self._metrics.commands + sum(s.relay.commands for s in self._sessions.values()),
-            self._metrics.refused + sum(s.relay.refused for s in self._sessions.values()),
+            sum((s.relay.refused for s in self._sessions.values()), self._metrics.refused),
             self._desk.raised,
             self._desk.released,
             sum(s.hits for s in self._screens.values()),
             sum(s.misses for s in self._screens.values()),
+            len(self._desk.waiting),
+            self._desk.oldest_s(),
         )
         return totals
 

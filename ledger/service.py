@@ -89,7 +89,7 @@ class LedgerService:
         partition: int = 0,
         cut: Cut = Cut(),
         probed: WormProbe | None = None,  # of this store, just now: an entry
-        at_step: Callable[[str], None] | None = None,  # tests die at a named step
+        at_step: Callable[[str], None] | None = None,  # is told of each step: of the time it took, or to die there
     ) -> None:
         self._bus, self._store, self._signer, self._origin = bus, store, signer, origin
         self._enrolled, self._partition = enrolled, partition
@@ -108,6 +108,16 @@ class LedgerService:
     def head(self) -> Head:
         """Where the shard stands; after `ready`."""
         return self._writer.head
+
+    @property
+    def taken(self) -> int:
+        """Offset of the newest message of `events` that was taken; after `ready`."""
+        return self._consumed.offset
+
+    @property
+    def waiting_s(self) -> float:
+        """How long the oldest entry waits for its checkpoint; 0 if none does. After `ready`."""
+        return self._now() - self._waiting.since if self._waiting.items else 0.0
 
     async def run(self) -> None:
         """Until `stop`. Raises Fenced, CannotRecover, StoreBroken, BusDown."""

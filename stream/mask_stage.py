@@ -63,6 +63,15 @@ class _Recorder:
     stored: dict[int, dict[int, list[memory.Captured]]] = field(default_factory=dict)  # session, exchange: its parts
 
 
+@dataclass(slots=True)
+class Done:
+    """What the mask stages of one process did, for the metrics: one that takes over goes on counting."""
+
+    size: int = 0  # bytes of messages
+    exchanges: int = 0
+    undecoded: int = 0
+
+
 class MaskStage:
     def __init__(
         self,
@@ -71,6 +80,7 @@ class MaskStage:
         enrolled: Enrolled,
         ensure: EnsureKeys,
         box: StateBox,
+        done: Done | None = None,
     ) -> None:
         self._tools, self._private, self._enrolled = tools, private, enrolled
         self._ensure, self._box = ensure, box
@@ -78,7 +88,7 @@ class MaskStage:
         self._moved: set[RecorderId] = set()
         self._unreadable: dict[int, int] = {}  # partition: offset of the newest
         self._told: set[int] = set()
-        self.poisoned = 0
+        self._done = done or Done()
 
     # --- rows ----------------------------------------------------------------------
 
@@ -188,6 +198,7 @@ class MaskStage:
             outputs = self._outputs(segment, known, message.time_us)
         except Stranger as e:
             return self._unreadable_message(message, str(e))
+        self._done.size += len(message.value)
         self._known[segment.recorder].applied = at
         self._moved.add(segment.recorder)
         return outputs
@@ -199,12 +210,15 @@ class MaskStage:
         except Stranger:
             raise
         except Poison as e:
-            self.poisoned += 1
+            self._done.undecoded += 1
             transcript = self._transcript(segment.recorder)
             return unopened(transcript, segment, str(e), self._with_keys(()))
         gap = known is not None and (segment.prior_epoch, segment.prior_chunk) != known.applied
         transcript = self._transcript(segment.recorder)
-        return step(transcript, opened, self._with_keys(opened.sessions), gap=gap)
+        before = transcript.exchanges
+        outputs = step(transcript, opened, self._with_keys(opened.sessions), gap=gap)
+        self._done.exchanges += transcript.exchanges - before
+        return outputs
 
     def _transcript(self, recorder: RecorderId) -> Transcript:
         if recorder not in self._known:
@@ -216,7 +230,7 @@ class MaskStage:
         before = self._unreadable.get(message.partition)
         if before is not None and message.offset <= before:
             return []
-        self.poisoned += 1
+        self._done.undecoded += 1
         self._unreadable[message.partition] = message.offset
         self._told.add(message.partition)
         source = Source(f"undecoded:{message.partition}")

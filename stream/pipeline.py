@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bus.topics import APPROVALS, EVENTS, LARGEST_MESSAGE
 from policy.judge import ENGINE, judge
@@ -54,6 +54,8 @@ from stream.exchange import RawExchange
 from stream.opening import Opened, Poison
 from stream.places import exchange_place, hold_place
 from stream.transcript import BadFrame, Item, Transcript
+from wire.generations import Generations
+from wire.postgres.blind import LONGEST, blind
 from wire.postgres.grammar import normalise
 
 END = 2**31 - 1
@@ -62,6 +64,14 @@ LARGEST_LEAF = 65_535
 LARGEST_BATCH = LARGEST_MESSAGE - 128 * 1024
 """Of events in one message; one event is never larger."""
 ENGINES = f"pg1 mask1 {ENGINE}"
+
+
+class Known:
+    """What was found of a command before: the same answer, sooner. With one secret, and one version of the rules."""
+
+    def __init__(self) -> None:
+        self.judgements: Generations[tuple[SessionFacts, bytes], Judgement] = Generations(4096, 8 << 20)
+        self.fingerprints: Generations[bytes, bytes] = Generations(4096, 8 << 20)
 
 
 ContentKey = Callable[[SessionId], bytes | None]
@@ -77,6 +87,7 @@ class Tools:
     masker: Callable[[SessionId], content.Masker]
     fingerprint_secret: bytes
     content_key: ContentKey
+    known: Known = field(default_factory=Known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +129,7 @@ class _Making:
     def __init__(self, segment: JournalSegment, tools: Tools) -> None:
         self._segment, self._tools = segment, tools
         self._events: list[Event] = []
+        self._maskers: dict[SessionId, content.Masker] = {}
         self._aside: list[Output] = []
 
     def outputs(self) -> list[Output]:
@@ -200,7 +212,10 @@ class _Making:
         self._aside.append(Output(APPROVALS, self._segment.recorder.encode(), encode(record)))
 
     def _masking(self, session: SessionId) -> content.Masking:
-        return content.Masking(self._tools.masker(session))
+        masker = self._maskers.get(session)
+        if masker is None:
+            masker = self._maskers[session] = self._tools.masker(session)
+        return content.Masking(masker)
 
     def _encrypt(self, session: SessionId, place: bytes, plain: bytes) -> tuple[bytes, bytes]:
         """(ciphertext, its SHA-256); nothing where the session's content was erased."""
@@ -212,6 +227,12 @@ class _Making:
 
     def _judge(self, text: bytes, facts: SessionFacts, item: Item, transcript: Transcript) -> tuple[Judgement, bool]:
         """The judgement, and whether it stands on all that the screen knew."""
+        same_rules = item.policy_version == self._tools.rules.version
+        found = self._tools.known.judgements.get((facts, text)) or self._tools.known.judgements.get(
+            (facts, blind(text))
+        )
+        if found is not None:
+            return found, same_rules
         known = transcript.texts(item.session)
         asked: list[str] = []
 
@@ -221,7 +242,10 @@ class _Making:
             return texts
 
         judgement = judge(text.decode("utf-8", "replace"), facts, self._tools.rules, lookup=lookup)
-        return judgement, not asked and item.policy_version == self._tools.rules.version
+        if not judgement.executes and len(text) <= LONGEST:
+            key = blind(text) if judgement.literal_blind else text
+            self._tools.known.judgements.keep((facts, key), judgement, len(key))
+        return judgement, not asked and same_rules
 
     def _exchange(self, item: Item, raw: RawExchange, transcript: Transcript) -> None:
         if item.session is None or item.facts is None:
@@ -264,6 +288,7 @@ class _Making:
             content_sha256=digest,
         )
         self.add(item.micros, body, sealed)
+        transcript.exchanges += 1
         judged_there = raw.kind in (CommandKind.SIMPLE, CommandKind.EXTENDED) and known
         refused_otherwise = raw.refused and raw.decision is Decision.ALLOW  # by the protocol, not by a judgement
         if judged_there and comparable and not refused_otherwise and judgement.decision is not raw.decision:
@@ -301,11 +326,17 @@ class _Making:
 
     def _fingerprint(self, text: bytes) -> bytes:
         """Of the normalised text; of the text itself where it does not parse. Keyed, so no oracle."""
-        try:
-            normal = normalise(text.decode())
-        except ValueError:
-            normal = "unparsable:" + text.decode("utf-8", "replace")
-        return keyed(self._tools.fingerprint_secret, b"fingerprint", normal.encode("utf-8", "replace"))
+        key, known = blind(text), self._tools.known.fingerprints
+        found = known.get(key)
+        if found is None:
+            try:
+                normal = normalise(text.decode())
+            except ValueError:
+                normal, key = "unparsable:" + text.decode("utf-8", "replace"), b""
+            found = keyed(self._tools.fingerprint_secret, b"fingerprint", normal.encode("utf-8", "replace"))
+            if 0 < len(key) <= LONGEST:
+                known.keep(key, found, len(key))
+        return found
 
 
 def _raised(segment: JournalSegment, facts: SessionFacts, held: HeldCommand, hold: Hold, sealed: bytes) -> HoldRaised:

@@ -152,6 +152,7 @@ class Transcript:
         self.asleep, self._wake = set(asleep), wake
         self.changed: set[int] = set()
         self.weights = dict(weights or {})  # of the sessions that have any
+        self.exchanges = 0  # that became entries, in this process: for the metrics
 
     def segment(self, boot: int) -> None:
         """A new segment begins: what it repeats for itself is forgotten."""

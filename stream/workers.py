@@ -20,7 +20,7 @@ from seal.digest import hkdf
 from seal.keyfiles import Enrolled, MaskerKeys
 from seal.sign import Signer
 from stream.approvals_stage import ApprovalsStage
-from stream.mask_stage import MaskStage
+from stream.mask_stage import Done, MaskStage
 from stream.pipeline import Tools
 from stream.runner import Stage, nothing, turn
 
@@ -101,10 +101,12 @@ class Worker:
             pass
 
 
-def mask_stages(tools: Tools, masker: MaskerKeys, enrolled: Enrolled, keys: ContentKeys) -> Callable[[], Stage]:
+def mask_stages(
+    tools: Tools, masker: MaskerKeys, enrolled: Enrolled, keys: ContentKeys, done: Done | None = None
+) -> Callable[[], Stage]:
     """Makes the stages of role `worker --steps mask`. `tools.content_key` is taken from `keys`, a segment at a time."""
     box = SealedState(masker.private(masker.newest))
-    return lambda: MaskStage(tools, masker.private, enrolled, lambda wanted: ensure_keys(keys, wanted), box)
+    return lambda: MaskStage(tools, masker.private, enrolled, lambda wanted: ensure_keys(keys, wanted), box, done)
 
 
 class MaskWorker(Worker):

@@ -9,10 +9,21 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections import Counter
 from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+
+alarms: Counter[str] = Counter()
+"""Alarms of this process, by what they are of."""
+
+
+def count_alarms(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A line `"event": "alarm"` is counted too: for the metrics."""
+    if event["event"] == "alarm":
+        alarms[event["alarm"]] += 1
+    return event
 
 
 def place_only(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -40,6 +51,7 @@ def configure(role: str) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            count_alarms,
             place_only,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),

@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+
+from tallystick import logs
+from tallystick.metrics import ALARMS, Value, family
+from tallystick.version import VERSION
 
 LARGEST_REQUEST = 4096
 ANSWER_WITHIN_S = 5.0
 HEAD = b"HTTP/1.0 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
 
-Figures = Callable[[], Mapping[str, float]]
-Ready = Callable[[], str]
+Figures = Callable[[], Awaitable[Mapping[str, Value]]]
+"""Values of `tallystick.metrics.METRICS`, as they are now."""
+Ready = Callable[[], Awaitable[str]]
 """Why the role cannot do its job, or "" if it can."""
 
 
-class _Figures(Collector):
-    def __init__(self, role: str, figures: Figures) -> None:
-        self.role, self.figures = role, figures
+@dataclass(frozen=True, slots=True)
+class _Found(Collector):
+    families: list[Family]
 
-    def collect(self) -> list[Metric]:
-        found: list[Metric] = []
-        for name, value in self.figures().items():
-            family = GaugeMetricFamily(f"tallystick_{name}", name.replace("_", " "), labels=["role"])
-            family.add_metric([self.role], value)
-            found.append(family)
-        return found
+    def collect(self) -> list[Family]:
+        return self.families
 
 
 class OpsServer:
     """A tiny HTTP/1.0 answerer: three GETs, no bodies, nothing of a request is logged."""
 
     def __init__(self, role: str, figures: Figures, ready: Ready) -> None:
-        self._ready = ready
-        self._registry = CollectorRegistry()
-        self._registry.register(_Figures(role, figures))
+        self._role, self._figures, self._ready = role, figures, ready
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
@@ -54,7 +53,7 @@ class OpsServer:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-                status, body = self._page(head.split(b" ", 2)[1] if head.startswith(b"GET ") else b"")
+                status, body = await self._page(head.split(b" ", 2)[1] if head.startswith(b"GET ") else b"")
                 writer.write(HEAD % (status, len(body)) + body)
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
@@ -62,12 +61,22 @@ class OpsServer:
         finally:
             writer.close()
 
-    def _page(self, path: bytes) -> tuple[bytes, bytes]:
+    async def _page(self, path: bytes) -> tuple[bytes, bytes]:
         if path == b"/healthz":
             return b"200 OK", b"ok\n"
         if path == b"/readyz":
-            why = self._ready()
+            why = await self._ready()
             return (b"503 Service Unavailable", why.encode() + b"\n") if why else (b"200 OK", b"ready\n")
         if path == b"/metrics":
-            return b"200 OK", generate_latest(self._registry)
+            return b"200 OK", await self._metrics()
         return b"404 Not Found", b"there are /healthz, /readyz and /metrics\n"
+
+    async def _metrics(self) -> bytes:
+        why, figures = await asyncio.gather(self._ready(), self._figures())
+        values: dict[str, Value] = {
+            "tallystick_build_info": {VERSION: 1.0},
+            "tallystick_ready": float(not why),
+            "tallystick_alarms_total": {name: float(logs.alarms[name]) for name in ALARMS},
+            **figures,
+        }
+        return generate_latest(_Found([family(name, value, self._role) for name, value in values.items()]))

@@ -77,6 +77,7 @@ class Waiting:
     relay: Relay
     told: ApprovalId
     answer: asyncio.Future[Answer | None]
+    since: float  # by the monotonic clock
     gone: str = ""  # why the client takes it back
 
 
@@ -95,6 +96,11 @@ class Desk:
     raised: int = 0
     released: int = 0
     _reader: asyncio.Task[None] | None = None
+
+    def oldest_s(self) -> float:
+        """How long the first of those that wait has waited; 0 if none does."""
+        now = time.monotonic()
+        return now - min((w.since for w in self.waiting.values()), default=now)
 
     # --- answers --------------------------------------------------------------------
 
@@ -199,7 +205,8 @@ class Desk:
         )
 
     async def _settle(self, relay: Relay, message: Message, whole: bytes, held: HeldCommand) -> Refusal | None:
-        waiting = Waiting(relay, digest.approval_id(held.hold), asyncio.get_running_loop().create_future())
+        answer_later = asyncio.get_running_loop().create_future()
+        waiting = Waiting(relay, digest.approval_id(held.hold), answer_later, time.monotonic())
         self.waiting[held.hold] = waiting
         relay.held = waiting
         if self._reader is None or self._reader.done():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hmac
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -118,7 +119,7 @@ class Relay:
         self.parsed: dict[bytes, Message] = {}  # by name: the last Parse that the target completed
         self.parsing: dict[bytes, Message] = {}  # by name: the last Parse before the message that is judged
         self.commands = 0
-        self.refused = 0
+        self.refused: Counter[str] = Counter()  # commands, by why
         self.ended = False
         self.swallowed: list[tuple[str, bytes]] = []
         self.held: Any = None  # the hold that waits (hold.Waiting)
@@ -369,7 +370,7 @@ class Relay:
         for index, refusal in refusals:
             journal.put(number, FrameKind.REFUSED, encode(refusal.record(messages[index].start - base)))
             self.refusals.append(refusal)
-            self.refused += 1
+            self.refused[refusal.why] += 1
         for message in messages:
             verdict = message.verdict
             if verdict is not None:
@@ -480,7 +481,7 @@ class Relay:
         disk_full = isinstance(cause, OSError) and cause.errno == errno.ENOSPC
         refusal = refuse.not_recorded(disk_full=disk_full).with_nonce()
         self.refusals.append(refusal)
-        self.refused += 1
+        self.refused[refusal.why] += 1
         upstream, commands = _stand_ins(messages, refusal)
         if not recorded[0]:
             self.mark()

@@ -11,19 +11,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import uvloop
 
+from bus.topics import Bus, BusDown
 from policy import rules as policy_rules
 from tallystick import logs
 from tallystick.config import Address, Config
 from tallystick.harden import allow_many_files, harden
-from tallystick.ops import OpsServer
+from tallystick.ops import Figures, OpsServer, Ready
 
 Say = Callable[[str], None]
-Figures = Callable[[], Mapping[str, float]]
+ASK_S = 2.0  # for a page of `ops`: whoever asks waits
 
 
 def run(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], name: str) -> None:
@@ -60,7 +61,7 @@ async def until(stop: asyncio.Event, *tasks: asyncio.Task[Any]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def ops(role: str, at: Address | None, figures: Figures, ready: Callable[[], str]) -> AsyncIterator[None]:
+async def ops(role: str, at: Address | None, figures: Figures, ready: Ready) -> AsyncIterator[None]:
     """/healthz, /readyz and /metrics while the role lives, if the config says where."""
     if at is None:
         yield
@@ -71,3 +72,15 @@ async def ops(role: str, at: Address | None, figures: Figures, ready: Callable[[
         yield
     finally:
         await server.close()
+
+
+async def bus_fault(bus: Bus, topic: str) -> str:
+    """Why the bus does not answer, or "": one question, on a connection that is open already."""
+    try:
+        async with asyncio.timeout(ASK_S):
+            await bus.identity(topic)
+    except TimeoutError:
+        return f"the bus does not answer within {ASK_S:g} s"
+    except BusDown as e:
+        return str(e)
+    return ""

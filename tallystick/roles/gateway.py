@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from pathlib import Path
 
 from bus.local import LocalBus
 from bus.publisher import Publisher
 from bus.topics import COVERED, GRANTS
 from ingest.gateway import Gateway
 from ingest.recorder import Recorder
+from schemas.records import Refusing
 from seal import keyfiles
 from tallystick.backends import open_bus
 from tallystick.config import Config
 from tallystick.config import Gateway as GatewayConfig
 from tallystick.gateway_settings import settings_of
+from tallystick.metrics import Value
 from tallystick.roles import Say, read_rules, until
 from tallystick.roles import ops as serve_ops
 from tallystick.version import VERSION
@@ -58,23 +62,17 @@ async def gateway(config: Config, chosen: GatewayConfig, say: Say, stop: asyncio
     if not isinstance(bus, LocalBus):  # there the journal's files are the topic
         publishers.append(Publisher(bus, config.journal / recorder.recorder))
 
-    def figures() -> Mapping[str, float]:
-        found: dict[str, float] = {}
-        for publisher in publishers:
-            lag = publisher.lag()
-            found |= {"journal_unpublished_bytes": lag.size, "journal_unpublished_seconds": lag.seconds}
-        return {
-            **found,
-            **{name: float(value) for name, value in asdict(door.metrics).items()},
-            "journal_chunks": recorder.chunks,
-            "journal_bytes": recorder.bytes,
-            "journal_writable": float(not recorder.fault),
-        }
+    async def figures() -> Mapping[str, Value]:
+        return _figures(door, recorder, config.journal / recorder.recorder, publishers)
+
+    async def ready() -> str:
+        """Kafka down is no reason: commands are recorded, and go on."""
+        return "draining" if stop.is_set() else recorder.fault
 
     await recorder.start()
     publishing = [asyncio.create_task(publisher.run()) for publisher in publishers]
     try:
-        async with serve_ops("gateway", chosen.ops, figures, lambda: recorder.fault):
+        async with serve_ops("gateway", chosen.ops, figures, ready):
             await door.serve()
             host, port = door.address
             say(f"ready {host}:{port}")
@@ -86,3 +84,43 @@ async def gateway(config: Config, chosen: GatewayConfig, say: Say, stop: asyncio
             publisher.stop()
         await asyncio.gather(*publishing)
         await bus.close()
+
+
+def _figures(door: Gateway, recorder: Recorder, place: Path, publishers: list[Publisher]) -> dict[str, Value]:
+    now, free = door.metrics, os.statvfs(place)
+    found: dict[str, Value] = {
+        "tallystick_sessions_active": now.sessions_opened - now.sessions_closed,
+        "tallystick_sessions_opened_total": now.sessions_opened,
+        "tallystick_sessions_closed_total": now.sessions_closed,
+        "tallystick_logins_refused_total": now.logins_refused,
+        "tallystick_commands_total": now.commands,
+        "tallystick_refused_total": {why.value: now.refused[why] for why in Refusing},
+        "tallystick_holds_total": now.holds,
+        "tallystick_holds_released_total": now.released,
+        "tallystick_holds_waiting": now.waiting,
+        "tallystick_hold_oldest_seconds": now.oldest_s,
+        "tallystick_judgements_cached_total": now.cache_hits,
+        "tallystick_judgements_made_total": now.cache_misses,
+        "tallystick_journal_writable": float(not recorder.fault),
+        "tallystick_journal_congested": float(recorder.congested),
+        "tallystick_journal_chunks_total": recorder.chunks,
+        "tallystick_journal_recorded_bytes_total": recorder.bytes,
+        "tallystick_journal_disk_bytes": _size(place),
+        "tallystick_journal_free_bytes": free.f_bavail * free.f_frsize,
+    }
+    for publisher in publishers:
+        lag = publisher.lag()
+        found |= {
+            "tallystick_journal_unpublished_bytes": lag.size,
+            "tallystick_journal_unpublished_seconds": lag.seconds,
+        }
+    return found
+
+
+def _size(place: Path) -> int:
+    """Of the files in it."""
+    size = 0
+    for path in place.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # pruned between the two looks
+            size += path.stat().st_size
+    return size

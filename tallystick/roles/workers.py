@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from approvals.votes import Directory
 from bus.local import LocalBus
-from bus.topics import JOURNAL
+from bus.topics import APPROVALS, JOURNAL, Bus
 from mask.masker import masker_for
 from policy.signals import table as signal_table
 from seal import keyfiles
 from seal.content import ContentKeys
 from stream.approvals_door import Door
 from stream.approvals_stage import ApprovalsStage
+from stream.mask_stage import Done
 from stream.pipeline import Tools
 from stream.workers import MASK_GROUP, ApprovalsWorker, Worker, mask_stages
-from tallystick.backends import kafka_settings, open_bus
+from tallystick.backends import kafka_settings, now_us, open_bus
 from tallystick.config import Config
-from tallystick.roles import Say, read_rules, until
+from tallystick.metrics import Value
+from tallystick.roles import Say, bus_fault, read_rules, until
 from tallystick.roles import ops as serve_ops
 
 if TYPE_CHECKING:
@@ -41,7 +45,8 @@ async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
         fingerprint_secret=keyfiles.load_secret(keys, "fingerprint"),
         content_key=lambda session: None,
     )
-    new = mask_stages(tools, keyfiles.load_masker(keys), keyfiles.enrolled(keys), content)
+    done = Done()
+    new = mask_stages(tools, keyfiles.load_masker(keys), keyfiles.enrolled(keys), content, done)
     bus = await open_bus(config)
     worker: Worker | FaustWorker
     if isinstance(bus, LocalBus):
@@ -50,7 +55,18 @@ async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
         from stream.faust_app import FaustWorker
 
         worker = FaustWorker(kafka_settings(config), new, JOURNAL, MASK_GROUP)
-    async with serve_ops("mask", config.ops_at(1), lambda: _figures(worker), lambda: _ready(worker)):
+
+    async def figures() -> Mapping[str, Value]:
+        local: dict[str, Value] = {"tallystick_mask_lag_bytes": bus.journal_left()} if isinstance(bus, LocalBus) else {}
+        return {
+            **_figures(worker),
+            **local,
+            "tallystick_mask_bytes_total": done.size,
+            "tallystick_mask_exchanges_total": done.exchanges,
+            "tallystick_mask_undecoded_total": done.undecoded,
+        }
+
+    async with serve_ops("mask", config.ops_at(1), figures, partial(_fault, worker, bus, JOURNAL)):
         task = asyncio.create_task(worker.run())
         await _begun(worker, task)
         say("ready")
@@ -61,14 +77,16 @@ async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
     await bus.close()
 
 
-def _figures(worker: Worker | FaustWorker) -> dict[str, float]:
-    if isinstance(worker, Worker):
-        return {"messages": worker.handled}
-    return {"messages": worker.handled, "lag_messages": sum(worker.lag().values())}
+def _figures(worker: Worker | FaustWorker) -> dict[str, Value]:
+    found: dict[str, Value] = {"tallystick_worker_messages_total": worker.handled}
+    if not isinstance(worker, Worker):
+        found["tallystick_worker_lag_messages"] = sum(worker.lag().values())
+    return found
 
 
-def _ready(worker: Worker | FaustWorker) -> str:
-    return "" if worker.ready else "starting"
+async def _fault(worker: Worker | FaustWorker, bus: Bus, topic: str) -> str:
+    """A worker without a partition is ready: it waits to take over."""
+    return await bus_fault(bus, topic) if worker.ready else "starting, or its partitions are being moved"
 
 
 async def _begun(worker: Worker | FaustWorker, task: asyncio.Task[None]) -> None:
@@ -113,13 +131,18 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
     listening = socket.create_server((config.approvals.host, config.approvals.port), backlog=128)
     host, port = listening.getsockname()[:2]
     server = _DoorServer(uvicorn.Config(door.app, log_config=None, access_log=False, lifespan="off"))
-    ops = serve_ops(
-        "approvals",
-        config.ops_at(2),
-        lambda: {"requests_open": sum(r.live for r in worker.state.requests.values()), **_figures(worker)},
-        lambda: _ready(worker),
-    )
-    async with ops:
+
+    async def figures() -> Mapping[str, Value]:
+        waiting = [r for r in worker.state.requests.values() if r.waiting]
+        oldest_us = min((r.opened_us for r in waiting), default=now_us())
+        return {
+            **_figures(worker),
+            "tallystick_approvals_requests_open": sum(r.live for r in worker.state.requests.values()),
+            "tallystick_approvals_holds_waiting": sum(len(r.waiting) for r in waiting),
+            "tallystick_approvals_oldest_seconds": max(0, now_us() - oldest_us) / 1_000_000,
+        }
+
+    async with serve_ops("approvals", config.ops_at(2), figures, partial(_fault, worker, bus, APPROVALS)):
         task = asyncio.create_task(worker.run())
         await _begun(worker, task)
         serving = asyncio.create_task(server.serve(sockets=[listening]))

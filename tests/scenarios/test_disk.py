@@ -12,7 +12,9 @@ import psycopg
 import pytest
 
 from schemas.records import Exchange, Gap, Result, SessionClosed, Undecoded
+from tallystick import demo_postgres
 from tests.scenarios.conftest import Make
+from tests.scenarios.test_ops import page
 
 MARKER = r"mark-([0-9]+)-end"
 
@@ -31,7 +33,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.timeout(240)
 def test_a_full_journal_refuses_and_goes_on_when_there_is_space(deploy: Make, small_disk: Path) -> None:
-    deployment = deploy()
+    ops = demo_postgres.free_port()
+    deployment = deploy(more_gateway=f'ops = "127.0.0.1:{ops}"')
     journal = deployment.place / "data" / "journal"
     journal.parent.mkdir()
     journal.symlink_to(small_disk)
@@ -51,6 +54,9 @@ def test_a_full_journal_refuses_and_goes_on_when_there_is_space(deploy: Make, sm
         refused = _until_refused(db, insert)
         assert refused.sqlstate in ("53100", "58030"), refused.sqlstate
         assert "tallystick" in str(refused)
+        status, why = page(ops, "/readyz")
+        assert status == 503
+        assert "No space left" in why, why
         log = deployment.postgres.log_size()
         for _ in range(5):
             with pytest.raises(psycopg.Error):
@@ -65,6 +71,7 @@ def test_a_full_journal_refuses_and_goes_on_when_there_is_space(deploy: Make, sm
                 break
             except psycopg.Error:
                 assert time.monotonic() < end, "space is back, and traffic does not go on"
+        assert page(ops, "/readyz") == (200, "ready\n")
         assert number > before
     deployment.up.stop()
     executed = deployment.executed(MARKER)
