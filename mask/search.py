@@ -21,6 +21,7 @@ from mask.kinds import Detector, DetectorFailed, Finding, Kind, compiled, option
 from mask.normal import View, rewritten, view
 from mask.replace import Replaced, merged
 from mask.values import card, personal, secrets
+from wire.generations import Generations
 
 DEPTH = 3
 MOST_TEXT = 4 << 20  # characters; more is withheld
@@ -73,6 +74,8 @@ class Search:
         self._located = compiled(by_name.filters[0])
         self._with_names = Filters((*values, by_name))
         self._without = Filters(values)
+        self.numeric: Generations[bytes, bool] = Generations(4096, 8 << 20)
+        """Statements, by their blind key: are their constants numbers alone, and without a name that has a rule?"""
         self._filters = self._with_names.set
 
     def clean(self, data: bytes) -> bool:

@@ -157,6 +157,8 @@ def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
 def _copied(masking: Masking, raw: RawExchange) -> tuple[list[str], bool]:
     """The rows of every COPY that the target read or wrote, and whether some are not shown: what a client sends
     behind the COPY that failed, or behind the last one, the target passes over."""
+    if not raw.copied:
+        return [], False
     done = sum(each.startswith(b"COPY ") for each in raw.tags)
     found = raw.copies()
     shown: list[str] = []

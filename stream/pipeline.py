@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bus.topics import APPROVALS, EVENTS, LARGEST_MESSAGE
 from policy.judge import ENGINE, judge
@@ -225,12 +226,13 @@ class _Making:
         sealed = sealed_content.encrypt(key, place, plain)
         return sealed, hashlib.sha256(sealed).digest()
 
-    def _judge(self, text: bytes, facts: SessionFacts, item: Item, transcript: Transcript) -> tuple[Judgement, bool]:
+    def _judge(
+        self, text: bytes, blinded: bytes, facts: SessionFacts, item: Item, transcript: Transcript
+    ) -> tuple[Judgement, bool]:
         """The judgement, and whether it stands on all that the screen knew."""
         same_rules = item.policy_version == self._tools.rules.version
-        found = self._tools.known.judgements.get((facts, text)) or self._tools.known.judgements.get(
-            (facts, blind(text))
-        )
+        before = self._tools.known.judgements
+        found = before.get((facts, text)) or before.get((facts, blinded))
         if found is not None:
             return found, same_rules
         known = transcript.texts(item.session)
@@ -243,22 +245,23 @@ class _Making:
 
         judgement = judge(text.decode("utf-8", "replace"), facts, self._tools.rules, lookup=lookup)
         if not judgement.executes and len(text) <= LONGEST:
-            key = blind(text) if judgement.literal_blind else text
-            self._tools.known.judgements.keep((facts, key), judgement, len(key))
+            key = blinded if judgement.literal_blind else text
+            before.keep((facts, key), judgement, len(key))
         return judgement, not asked and same_rules
 
     def _exchange(self, item: Item, raw: RawExchange, transcript: Transcript) -> None:
         if item.session is None or item.facts is None:
             raise Poison("a command in a session of which the segment tells nothing")
         masking = self._masking(item.session)
-        judgement, comparable = self._judge(raw.text, item.facts, item, transcript)
-        shown = {
+        blinded = blind(raw.text)
+        judgement, comparable = self._judge(raw.text, blinded, item.facts, item, transcript)
+        shown: dict[str, Any] = {
             "command": content.command(masking, raw.text, raw.binds, raw.bind_formats, raw.param_oids),
             "answer": content.answer(masking, raw),
         }
         place = exchange_place(item.session, raw.number)
         sealed, digest = self._encrypt(item.session, place, content.bounded(masking, shown))
-        tag, effects = content.tag(masking, raw), masking.effects(judgement.effects)
+        tag, effects = shown["answer"]["tag"], masking.effects(judgement.effects)
         known = bool(raw.text)
         body = Exchange(
             session=item.session,
@@ -269,7 +272,7 @@ class _Making:
             result=raw.result,
             tag=tag,
             sqlstate=raw.sqlstate,
-            fingerprint=self._fingerprint(raw.text),
+            fingerprint=self._fingerprint(raw.text, blinded),
             effects=effects,
             effects_complete=judgement.complete and known,
             score=judgement.score,
@@ -299,7 +302,8 @@ class _Making:
         if item.session is None or item.facts is None:
             raise Poison("a held command in a session of which the segment tells nothing")
         masking = self._masking(item.session)
-        judgement, _ = self._judge(held.text.encode(), item.facts, item, transcript)
+        text = held.text.encode()
+        judgement, _ = self._judge(text, blind(text), item.facts, item, transcript)
         shown = {
             "command": content.command(masking, held.text.encode(), held.binds, held.bind_formats, held.param_oids)
         }
@@ -324,9 +328,9 @@ class _Making:
         self.add(item.micros, hold, sealed)
         self._ask(_raised(self._segment, item.facts, held, hold, sealed))
 
-    def _fingerprint(self, text: bytes) -> bytes:
+    def _fingerprint(self, text: bytes, blinded: bytes) -> bytes:
         """Of the normalised text; of the text itself where it does not parse. Keyed, so no oracle."""
-        key, known = blind(text), self._tools.known.fingerprints
+        key, known = blinded, self._tools.known.fingerprints
         found = known.get(key)
         if found is None:
             try:

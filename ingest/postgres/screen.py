@@ -2,28 +2,25 @@
 
 The cache's key is the statement's exact bytes, within one policy version and one
 session's facts. Where the judge calls a tree literal-blind, texts that differ in
-whole numbers alone share a verdict: `_blind` replaces them, and only in texts
-without quoted identifiers, so that every name is still part of the key. A number
-in a string is replaced, too: a literal-blind tree is blind to strings as well.
+whole numbers alone share a verdict (`wire.postgres.blind`). A number in a string
+is replaced, too: a literal-blind tree is blind to strings as well.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from schemas.judging import Judgement, SessionFacts, TransactionStep
 from schemas.records import Decision
+from wire.generations import Generations
+from wire.postgres.blind import LONGEST, blind
 
 Lookup = Callable[[str], tuple[str, ...]]
 Judge = Callable[[str, SessionFacts, Lookup], Judgement]
 
 MOST_ENTRIES = 4096
 MOST_BYTES = 8 << 20
-LONGEST_CACHED = 32 << 10
-
-_NUMBER = re.compile(rb"(?<![\w$.\\\x80-\xff])[0-9]+(?![\w$.\x80-\xff])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +43,7 @@ class Screen:
     def __init__(self, judge: Judge, facts: SessionFacts) -> None:
         self._judge = judge
         self._facts = facts
-        self._young: dict[bytes, Verdict] = {}
-        self._old: dict[bytes, Verdict] = {}
-        self._size = 0
+        self._known: Generations[bytes, Verdict] = Generations(MOST_ENTRIES, MOST_BYTES)
         self.hits = 0
         self.misses = 0
         self.nothing = made(judge("EXECUTE tallystick_unknown", facts, lambda name: ()))
@@ -56,17 +51,17 @@ class Screen:
 
     def verdict(self, text: bytes, lookup: Lookup) -> Verdict:
         """Raises NotUtf8."""
-        found = self._young.get(text)
+        found = self._known.young.get(text)
         if found is not None:
             self.hits += 1
             return found
-        blind = _blind(text)
-        found = self._young.get(blind) or self._old.get(text) or self._old.get(blind)
+        key = blind(text)
+        found = self._known.get(text) or self._known.get(key)
         if found is not None:
             self.hits += 1
-            if blind not in self._young:
-                self._keep(blind if found.judgement.literal_blind else text, found)
-            if blind[1:] == text:
+            if key not in self._known.young:
+                self._keep(key if found.judgement.literal_blind else text, found)
+            if key[1:] == text:
                 self._keep(text, found)  # nothing in it was blanked: next time it is found as it stands
             return found
         self.misses += 1
@@ -75,16 +70,12 @@ class Screen:
         except UnicodeDecodeError:
             raise NotUtf8 from None
         verdict = made(self._judge(decoded, self._facts, lookup))
-        if len(text) <= LONGEST_CACHED and not verdict.judgement.executes:
-            self._keep(blind if verdict.judgement.literal_blind else text, verdict)
+        if len(text) <= LONGEST and not verdict.judgement.executes:
+            self._keep(key if verdict.judgement.literal_blind else text, verdict)
         return verdict
 
     def _keep(self, key: bytes, verdict: Verdict) -> None:
-        """Two generations: when the young one is full, what was not asked for since is forgotten."""
-        if len(self._young) >= MOST_ENTRIES or self._size >= MOST_BYTES:
-            self._old, self._young, self._size = self._young, {}, 0
-        self._young[key] = verdict
-        self._size += len(key)
+        self._known.keep(key, verdict, len(key))
 
 
 def made(judgement: Judgement) -> Verdict:
@@ -100,17 +91,6 @@ def made(judgement: Judgement) -> Verdict:
         read_only=judgement.read_only,
         uses=judgement.transaction is not TransactionStep.HARMLESS,
     )
-
-
-def _blind(text: bytes) -> bytes:
-    """The text with whole numbers replaced; a key only for what was judged literal-blind.
-
-    They are replaced by a byte that no statement has (a text ends at it), and not by `?`,
-    which is an operator. The key begins with it, too, so it never meets an exact text.
-    """
-    if b'"' in text or b"&'" in text or len(text) > LONGEST_CACHED:  # in U&'!0041' digits are not numbers
-        return b"\0" + text
-    return b"\0" + _NUMBER.sub(b"\0", text)
 
 
 _SEVERITY = {Decision.ALLOW: 0, Decision.HOLD: 1, Decision.DENY: 2}

@@ -29,7 +29,7 @@ from seal import keyfiles
 from stream import transcript
 from stream.mask_stage import MaskStage
 from stream.memory import MemoryUnreadable
-from stream.pipeline import END, Output, Tools
+from stream.pipeline import END, Known, Output, Tools
 from stream.workers import SealedState
 from tests.stream.conftest import RECORDER, Journal
 from wire.postgres import messages as m
@@ -78,7 +78,11 @@ class Room:
     def start(self) -> None:
         box = SealedState(self._masker.private(self._masker.newest))
         self.stage = MaskStage(
-            self._tools, self._masker.private, self._enrolled, lambda sessions: dict.fromkeys(sessions, b"k" * 32), box
+            replace(self._tools, known=Known()),
+            self._masker.private,
+            self._enrolled,
+            lambda sessions: dict.fromkeys(sessions, b"k" * 32),
+            box,
         )
         self.stage.restore(dict(self.rows))
 
@@ -175,6 +179,9 @@ def test_rows_of_another_release_are_refused(room: Room) -> None:
 PIECES = st.sampled_from(
     [
         lambda n: client(n, ASK),
+        *(lambda n, k=k: client(n, m.query(b"SELECT a FROM t WHERE ssn = '%d' OR n = %d" % (k, k))) for k in (41, 42)),
+        *(lambda n, k=k: client(n, m.query(b"UPDATE t SET a = %d WHERE id = %d" % (k, k))) for k in (7, 4111)),
+        *(lambda n, k=k: client(n, m.query(b"DELETE FROM t WHERE %d = %d" % (k, 5))) for k in (5, 6)),
         lambda n: client(n, m.parse(b"SELECT $1", b"s1") + m.bind(b"s1", values=(b"x",))),
         lambda n: client(n, m.bind(b"s1", b"p", values=(b"y",)) + m.execute(b"p")),
         lambda n: client(n, m.execute() + m.frame("S")),

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from postgast import PgQueryError
@@ -94,8 +95,9 @@ class Span:
     kind: LiteralKind
 
 
+@lru_cache(maxsize=1)  # judge and masker ask for the same one, one after the other
 def parse(sql: str, mode: int = MODE_SQL) -> Tree:
-    """The tree of `sql`, with no statement for an empty text. Raises Unparsable."""
+    """The tree of `sql`, with no statement for an empty text; nobody changes it. Raises Unparsable."""
     raw = _encoded(sql)
     printed = _print_tree(raw, mode) if len(raw) <= DIRECT_TEXT else _on_big_stack(lambda: _print_tree(raw, mode))
     if len(printed) > MAX_TREE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from wire.postgres.reader import RemoteFault
 
@@ -171,7 +172,19 @@ def parse_execute(payload: bytes) -> tuple[bytes, int]:
     return portal, limit
 
 
+_SHORT = 4096
+
+
 def parse_row_description(payload: bytes) -> tuple[Column, ...]:
+    return _known_description(payload) if len(payload) <= _SHORT else _row_description(payload)
+
+
+@lru_cache(maxsize=512)  # a client asks for the same thing again and again
+def _known_description(payload: bytes) -> tuple[Column, ...]:
+    return _row_description(payload)
+
+
+def _row_description(payload: bytes) -> tuple[Column, ...]:
     source = _Payload(payload)
     columns: list[Column] = []
     for _ in range(source.uint16()):
