@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+REQUIRED := pyproject.toml tools/build-requirements.in
 
 .PHONY: setup demo test test-full test-long lint bench lock clean
 
@@ -40,8 +42,8 @@ bench: setup
 # For developers, after a change of dependencies in pyproject.toml (needs the registry).
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra demo --extra full --extra dev \
-		--output-file requirements.lock pyproject.toml tools/build-requirements.in
+	$(COMPILE) --extra demo --extra full --extra dev --output-file requirements.lock $(REQUIRED)
+	$(COMPILE) --extra full --constraint requirements.lock --output-file requirements.image.lock $(REQUIRED)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -13,8 +13,8 @@ from seal import keyfiles
 
 CONFIG = """\
 # Tallystick. Every key is explained in docs/operations.md; an unknown one stops the start.
-data = "data"
-keys = "keys"                       # another place than data: lock and key are kept apart
+data = "{data}"
+keys = "{keys}"                       # another place than data: lock and key are kept apart
 bus = "{bus}"
 store = "{store}"
 policy = "policy.yaml"
@@ -71,8 +71,12 @@ def make(
     store: str = "file:data/ledger",
     more: str = "",
     more_gateway: str = "",
+    data: str = "data",
+    keys: str = "keys",
+    password: str = "",
 ) -> Made:
-    """`more` and `more_gateway` are further lines of TOML. Raises SetupRefused, KeysUnusable."""
+    """`more` and `more_gateway` are further lines of TOML; `keys` is what the config says of them, they are made in
+    the folder `keys` of `place`; without a `password` one is made up. Raises SetupRefused, KeysUnusable."""
     config, policy, key = place / "tallystick.toml", place / "policy.yaml", place / f"{reviewer}.key"
     for path in (config, policy, key):
         if path.exists():
@@ -83,10 +87,12 @@ def make(
         public = keyfiles.new_reviewer(key)
         who = f'reviewers:\n  - {{name: {reviewer}, key: "{public}", groups: [reviewers]}}\n'
         write_secret(policy, default_text().replace("reviewers: []\n", who))
-        password = new_password()
+        password = password or new_password()
         write_secret(
             config,
             CONFIG.format(
+                data=data,
+                keys=keys,
                 approvals=approvals,
                 bus=bus,
                 store=store,
