@@ -6,6 +6,7 @@ This build of PostgreSQL has no TLS: tests of TLS to a target put a front before
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tallystick.demo_postgres import Postgres, free_port, running
 from tools import services
 
-__all__ = ["Postgres", "free_port", "running_postgres"]
+__all__ = ["Postgres", "free_port", "free_ports_in_a_row", "running_postgres"]
 
 HBA = """
 local   all             all                             trust
@@ -27,6 +28,18 @@ host    all             all             127.0.0.1/32    trust
 def running_postgres():  # type: ignore[no-untyped-def]
     """A context manager: a server of its own."""
     return running(hba=HBA, connections=700)
+
+
+def free_ports_in_a_row() -> int:
+    """The first of three: a deployment's `ops`."""
+    while True:
+        first = free_port()
+        try:
+            for port in (first + 1, first + 2):
+                socket.create_server(("127.0.0.1", port)).close()
+        except (OSError, OverflowError):
+            continue
+        return first
 
 
 @pytest.fixture(scope="session")

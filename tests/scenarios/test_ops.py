@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tallystick.metrics import METRICS
-from tests.conftest import free_port
+from tests.conftest import free_port, free_ports_in_a_row
 from tests.scenarios.conftest import Deployment, Make
 from tests.scenarios.test_hold import HOLD, Running
 from tools import services
@@ -71,24 +70,12 @@ class Watched:
 
 
 def watched(deploy: Make) -> Watched:
-    ops, gateway = _three_ports(), free_port()
+    ops, gateway = free_ports_in_a_row(), free_port()
     deployment = deploy(
         more=f'batch_seconds = 0.2\nops = "127.0.0.1:{ops}"', more_gateway=f'{HOLD}\nops = "127.0.0.1:{gateway}"'
     )
     deployment.up.start()
     return Watched(deployment, {"ledger": ops, "mask": ops + 1, "approvals": ops + 2, "gateway": gateway})
-
-
-def _three_ports() -> int:
-    """The first of three in a row that are free."""
-    while True:
-        first = free_port()
-        try:
-            for n in (1, 2):
-                socket.create_server(("127.0.0.1", first + n)).close()
-        except (OSError, OverflowError):
-            continue
-        return first
 
 
 def test_each_role_says_what_it_does(deploy: Make, request: pytest.FixtureRequest) -> None:

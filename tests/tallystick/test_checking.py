@@ -20,7 +20,7 @@ from tallystick.checking import Finding, findings
 from tallystick.config import load
 from tallystick.demo_stage import Up, run
 from tests.bus.test_kafka import PASSWORD, server_pem
-from tests.conftest import Postgres, free_port
+from tests.conftest import Postgres, free_port, free_ports_in_a_row
 from tests.ledger.locked import credentials_file, make_bucket
 from tools import services
 from tools.services import kafka_server
@@ -142,7 +142,7 @@ def test_a_key_that_is_not_the_enrolled_one_and_a_masker_key_that_is_lost_are_sa
 
 def test_a_port_that_one_of_ours_holds_is_no_fault(make: Make, tmp_path: Path) -> None:
     place = make()
-    place.edit("policy = ", f'ops = "127.0.0.1:{_three_ports()}"\npolicy = ')
+    place.edit("policy = ", f'ops = "127.0.0.1:{free_ports_in_a_row()}"\npolicy = ')
     up = Up(place.made.config, tmp_path / "up.log")
     up.start()
     try:
@@ -151,17 +151,6 @@ def test_a_port_that_one_of_ours_holds_is_no_fault(make: Make, tmp_path: Path) -
         up.kill()
     assert [f.text for f in said if not f.good] == []
     assert sum(f.text.endswith("is in use by us") for f in said) == 5  # the door, three ops, the gateway
-
-
-def _three_ports() -> int:
-    while True:
-        first = free_port()
-        try:
-            for n in range(1, 3):
-                socket.create_server(("127.0.0.1", first + n)).close()
-        except (OSError, OverflowError):
-            continue
-        return first
 
 
 # --- Kafka ---------------------------------------------------------------------------------
