@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 REQUIRED := pyproject.toml tools/build-requirements.in
 
-.PHONY: setup demo test test-full test-long lint bench lock clean
+.PHONY: setup demo demo-full test test-full test-long lint bench lock clean
 
 setup: $(STAMP)
 
@@ -19,6 +19,10 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: setup
 	$(BIN)/tallystick demo
+
+# The same on a real Kafka and MinIO: needs Java 17, Maven and Go, and says what is missing.
+demo-full: setup
+	$(BIN)/python -m tools.demo_full
 
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not full"

@@ -20,6 +20,8 @@ import psycopg
 from rich.console import Console
 
 from tallystick import demo_data, demo_postgres, setup
+from tallystick.backends import open_store
+from tallystick.config import load
 from tallystick.demo_stage import Up, files_with, run
 
 MARK = ".tallystick-demo"
@@ -30,6 +32,16 @@ PEOPLE_S = 600
 
 class DemoFailed(RuntimeError):
     """The story went otherwise than it should; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What the deployment stands on, in the config's words; `folders` hold what its servers were told."""
+
+    bus: str = "local"
+    store: str = "file:data/ledger"
+    more: str = ""
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)
@@ -78,6 +90,7 @@ class Story:
     interactive: bool
     made: setup.Made
     url: str
+    folders: tuple[Path, ...]
 
     # --- saying ----------------------------------------------------------------------
 
@@ -180,11 +193,11 @@ class Story:
         return bundle
 
     def tamper(self) -> None:
-        self.title("9. Somebody with access to the disk changes the record")
+        self.title("9. Somebody with access to a copy changes the record")
         vkey = str(self.out / "log.vkey")
         copy = self.out / "tampered"
         for name, change, code in (("altered", _flip_a_byte, 10), ("removed", _remove_a_batch, 11)):
-            shutil.copytree(self.out / "data" / "ledger", copy)
+            self._copy_log(copy)
             self.line(change(copy))
             result = run("verify", str(copy), "--key", vkey)
             for text in (result.stdout + result.stderr).splitlines()[:6]:
@@ -193,21 +206,30 @@ class Story:
             if result.returncode != code:
                 raise DemoFailed(f"verify said {result.returncode} of the {name} copy, not {code}")
 
+    def _copy_log(self, to: Path) -> None:
+        """The log as its store has it: files, or a bucket's objects."""
+        store = open_store(load(self.made.config))
+        for key in [*store.keys("0/batch/"), *store.keys("0/checkpoint/")]:
+            path = to / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(store.get(key))
+
     def search(self) -> None:
         self.title("10. The planted secrets, searched for in everything that was written")
         needles = [needle.encode() for needle in demo_data.planted()]
-        found = files_with(needles, self.out)
-        count = sum(1 for p in self.out.rglob("*") if p.is_file())
+        places = (self.out, *self.folders)
+        found = files_with(needles, *places)
+        count = sum(1 for place in places for p in place.rglob("*") if p.is_file())
         self.line(f"{len(needles)} values, {count} files: found in {len(found)}")
         if found:
             raise DemoFailed(f"a planted value lies in clear in {found[0]}")
 
 
-def run_story(console: Console, out: Path, *, interactive: bool) -> int:
+def run_story(console: Console, out: Path, *, interactive: bool, behind: Behind = Behind()) -> int:
     """Exit code 0, or 1 where the story went wrong; says why."""
     try:
         _prepare(out)
-        _play(console, out, interactive=interactive)
+        _play(console, out, behind, interactive=interactive)
     except (DemoFailed, setup.SetupRefused, RuntimeError, psycopg.Error) as e:
         console.print(f"\n[red]The demo failed:[/red] {e}", soft_wrap=True)
         console.print(f"Logs: {out / 'up.log'}", soft_wrap=True)
@@ -224,14 +246,14 @@ def _prepare(out: Path) -> None:
     (out / MARK).touch()
 
 
-def _play(console: Console, out: Path, *, interactive: bool) -> None:
+def _play(console: Console, out: Path, behind: Behind, *, interactive: bool) -> None:
     started = time.monotonic()
     console.print("Starting a real PostgreSQL 18, and tallystick up in front of it …")
     with demo_postgres.running(hba=demo_postgres.HBA.format(method="scram-sha-256")) as postgres:
-        made, url = _deployment(postgres, out)
+        made, url = _deployment(postgres, out, behind)
         up = Up(made.config, out / "up.log")
         up.start()
-        story = Story(console, out, interactive, made, url)
+        story = Story(console, out, interactive, made, url, behind.folders)
         try:
             for text in up.lines:
                 story.line(text)
@@ -252,10 +274,11 @@ def _play(console: Console, out: Path, *, interactive: bool) -> None:
     console.print(f"\n[green]Done in {time.monotonic() - started:.0f} s.[/green]")
     console.print(f"  the bundle    {bundle}   (unzip it and open index.html)", soft_wrap=True)
     console.print(f"  check it      tallystick verify {bundle} --key {out / 'log.vkey'}", soft_wrap=True)
-    console.print(f"  go on         tallystick sessions --config {made.config}", soft_wrap=True)
+    if not behind.folders:  # servers that end with the demo
+        console.print(f"  go on         tallystick sessions --config {made.config}", soft_wrap=True)
 
 
-def _deployment(postgres: demo_postgres.Postgres, out: Path) -> tuple[setup.Made, str]:
+def _deployment(postgres: demo_postgres.Postgres, out: Path, behind: Behind) -> tuple[setup.Made, str]:
     """The target's role and database, and a deployment in front of it."""
     password = setup.new_password()
     with psycopg.connect(host=str(postgres.home), port=postgres.port, user="postgres", autocommit=True) as db:
@@ -273,7 +296,9 @@ def _deployment(postgres: demo_postgres.Postgres, out: Path) -> tuple[setup.Made
         deployment="demo",
         user="ci-deploy",
         reviewer="alice",
-        more="batch_seconds = 1.0",
+        bus=behind.bus,
+        store=behind.store,
+        more=f"batch_seconds = 1.0\n{behind.more}",
         more_gateway='target_password_file = "target.password"',
     )
     return made, f"postgresql://{made.user}:{made.password}@{listen}/orders"
@@ -302,7 +327,6 @@ def _batches(ledger: Path) -> list[Path]:
 
 def _flip_a_byte(ledger: Path) -> str:
     path = _batches(ledger)[1]
-    path.chmod(0o600)
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
     path.write_bytes(raw)
