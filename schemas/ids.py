@@ -7,6 +7,7 @@ message names the position before it (`prior`).
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple, NewType
 
 RecorderId = NewType("RecorderId", str)
@@ -22,7 +23,9 @@ ApprovalId = NewType("ApprovalId", str)
 """`req-` and 16 base32 characters, derived from the first hold's id."""
 
 Source = NewType("Source", str)
-"""`journal:<recorder>`, `beats:<recorder>`, `approvals:<partition>:<recorder>`, `shard:<name>`."""
+"""`journal:<recorder>`, `beats:<recorder>`, `approvals:<topic>:<partition>:<recorder>`,
+`undecoded:<topic>:journal-<partition>`, `shard:<name>`. `<topic>` is 8 hex digits of the identity of the topic whose
+offsets count: in one that was made again they begin at 0, so it is another source."""
 
 
 class Position(NamedTuple):
@@ -52,6 +55,19 @@ def session_number(session: SessionId) -> int:
 
 def journal_source(recorder: RecorderId) -> Source:
     return Source(f"journal:{recorder}")
+
+
+def approvals_source(topic: str, partition: int, recorder: RecorderId) -> Source:
+    """`topic` is the identity of the topic, as the bus gives it."""
+    return Source(f"approvals:{_short(topic)}:{partition}:{recorder}")
+
+
+def undecoded_source(topic: str, partition: int) -> Source:
+    return Source(f"undecoded:{_short(topic)}:journal-{partition}")
+
+
+def _short(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:8]
 
 
 def beats_source(recorder: RecorderId) -> Source:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import structlog
+
 from approvals.machine import Body, Enter, Input, Say, step
 from approvals.state import State, decode_state, encode_request, encode_rest
 from approvals.votes import Directory
 from bus.topics import EVENTS, GRANTS, Message
 from schemas.codec import CodecError, decode, encode
-from schemas.ids import START, Position, RecorderId, Source
+from schemas.ids import START, Position, RecorderId, approvals_source
 from schemas.records import (
     Event,
     EventBatch,
@@ -24,6 +26,7 @@ from seal.event_batch import sign_batch
 from seal.sign import Signer
 from stream.pipeline import Output
 
+_log = structlog.get_logger()
 _REQUEST, _REST, _APPLIED, _SOURCES = b"request/", b"rest", b"applied", b"sources"
 
 
@@ -34,19 +37,24 @@ class ApprovalsStage:
         self._signer, self._directory = signer, directory
         self.state = State()
         self._stored = State()
-        self._applied: dict[str, int] = {}  # partition -> offset
+        self._topic = ""
+        self._applied: dict[str, int] = {}  # partition of that topic -> offset
         self._sources: dict[str, list[int]] = {}  # source -> its last position
         self._moved = False
         self.unreadable = 0
 
-    def restore(self, rows: dict[bytes, bytes]) -> None:
-        """Raises StateUnreadable."""
+    def restore(self, rows: dict[bytes, bytes], topic: str) -> None:
+        """Raises StateUnreadable. The requests stay whatever becomes of the topic; where its offsets stood does not."""
+        self._topic = topic
         if not rows:
             return
         self.state = decode_state(rows[_REST], [row for key, row in rows.items() if key.startswith(_REQUEST)])
         self._stored = self.state
-        self._applied = json.loads(rows[_APPLIED])
-        self._sources = json.loads(rows[_SOURCES])
+        known, applied = json.loads(rows[_APPLIED])
+        if known == topic:
+            self._applied, self._sources = applied, json.loads(rows[_SOURCES])
+        else:
+            _log.error("alarm", alarm="another approvals topic", before=known, now=topic)
 
     def apply(self, message: Message) -> Sequence[Output]:
         partition = str(message.partition)
@@ -79,13 +87,13 @@ class ApprovalsStage:
         }
         rows |= dict.fromkeys(_REQUEST + name.encode() for name in before if name not in now)
         rows[_REST] = encode_rest(self.state)
-        rows[_APPLIED] = json.dumps(self._applied, sort_keys=True).encode()
+        rows[_APPLIED] = json.dumps([self._topic, self._applied], sort_keys=True).encode()
         rows[_SOURCES] = json.dumps(self._sources, sort_keys=True).encode()
         self._stored, self._moved = self.state, False
         return rows
 
     def _batch(self, message: Message, recorder: RecorderId, bodies: list[Body]) -> Output:
-        source = Source(f"approvals:{message.partition}:{recorder}")
+        source = approvals_source(self._topic, message.partition, recorder)
         prior = Position(*self._sources.get(source, START))
         events = []
         for n, body in enumerate(bodies):

@@ -149,6 +149,7 @@ class FaustWorker:
     async def _made(self) -> int:
         """How many partitions there are; their changelog is there too, with our settings if it was not."""
         settings = self._settings
+        self._reads = await self._identity()
         partitions = len((await self._client.topic(settings.topic(self._topic))).leaders)
         name = settings.topic(f"{self._group}-changelog")
         if refused := await self._client.create(partitions, settings.replication, {name: changelog_config(settings)}):
@@ -157,6 +158,10 @@ class FaustWorker:
         if len((await self._client.topic(name)).leaders) != partitions:
             raise CannotGoOn(f"{name} has not as many partitions as {settings.topic(self._topic)}")
         return partitions
+
+    async def _identity(self) -> str:
+        """Of the topic, as `KafkaBus.identity` gives it: another one when it was deleted and made again."""
+        return f"{self._client.cluster}/{(await self._client.topic(self._settings.topic(self._topic))).id}"
 
     async def _work(self, partitions: int) -> None:
         app = self._build(partitions, self._client.reach.get("ssl_context"))
@@ -233,7 +238,7 @@ class FaustWorker:
             owned = {}
             for partition in partitions:
                 stage = self._new()
-                stage.restore(dict(self._table.kept.rows(partition)))
+                stage.restore(dict(self._table.kept.rows(partition)), self._reads)
                 owned[partition] = _Owned(stage)
             self._owned, self._known_ours = owned, -math.inf
             self.ready = True
@@ -265,6 +270,9 @@ class FaustWorker:
         return message.generation_id == self._consumer.app.consumer_generation_id and message.partition in self._owned
 
     async def _turn(self, events: Sequence[EventT[Any]]) -> None:
+        # Faust reads on at its old offset in a topic that was made again, past all that is before it there.
+        if await self._identity() != self._reads:
+            raise CannotGoOn(f"the topic {self._topic} was made again")
         outputs: list[Output] = []
         begins: dict[int, int] = {}
         ends: dict[int, int] = {}

@@ -8,7 +8,7 @@ once, in parts. A put is all or none: head and sessions always agree.
     h/<recorder>                              where it stands
     s/<recorder>/<session>                    an open session
     p/<recorder>/<session>/<exchange>/<n>     a part of an open answer
-    u/<partition>                             where its unreadable messages stand
+    u/<partition>                             where its unreadable messages stand, and in which topic
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Protocol
 from bus.follow import DAMAGE
 from bus.topics import EVENTS, JOURNAL, Message
 from schemas.codec import CodecError, decode, encode
-from schemas.ids import START, Position, RecorderId, SessionId, Source
+from schemas.ids import START, Position, RecorderId, SessionId, undecoded_source
 from schemas.records import Event, EventBatch, JournalSegment, LedgerEntry, Undecoded
 from seal.event_batch import sign_batch
 from seal.keyfiles import Enrolled
@@ -86,14 +86,16 @@ class MaskStage:
         self._ensure, self._box = ensure, box
         self._known: dict[RecorderId, _Recorder] = {}
         self._moved: set[RecorderId] = set()
-        self._unreadable: dict[int, int] = {}  # partition: offset of the newest
+        self._topic = ""
+        self._unreadable: dict[int, int] = {}  # partition of that topic: offset of the newest
         self._told: set[int] = set()
         self._done = done or Done()
 
     # --- rows ----------------------------------------------------------------------
 
-    def restore(self, rows: dict[bytes, bytes]) -> None:
+    def restore(self, rows: dict[bytes, bytes], topic: str) -> None:
         """Raises MemoryUnreadable, CannotOpen. Sessions are read when they are spoken of: there may be many."""
+        self._topic = topic
         asleep: dict[RecorderId, dict[int, _Asleep]] = {}
         for name, row in rows.items():
             kind, _, rest = name.decode().partition("/")
@@ -107,7 +109,9 @@ class MaskStage:
                     of = asleep.setdefault(RecorderId(recorder), {})
                     of.setdefault(int(number), _Asleep()).parts[int(exchange), int(part)] = row
                 case "u":
-                    self._unreadable[int(rest)] = json.loads(row)
+                    known, offset = json.loads(row)
+                    if known == topic:
+                        self._unreadable[int(rest)] = offset
                 case "h":
                     pass
                 case _:
@@ -153,7 +157,7 @@ class MaskStage:
                 rows |= self._session_rows(known, number)
             rows[f"h/{recorder}".encode()] = self._box.seal(_head(known))
         for partition in sorted(told):
-            rows[f"u/{partition}".encode()] = json.dumps(self._unreadable[partition]).encode()
+            rows[f"u/{partition}".encode()] = json.dumps([self._topic, self._unreadable[partition]]).encode()
         return rows
 
     def _session_rows(self, known: _Recorder, number: int) -> dict[bytes, bytes | None]:
@@ -233,7 +237,7 @@ class MaskStage:
         self._done.undecoded += 1
         self._unreadable[message.partition] = message.offset
         self._told.add(message.partition)
-        source = Source(f"undecoded:{message.partition}")
+        source = undecoded_source(self._topic, message.partition)
         at = Position(message.offset, 0, 0)
         digest = hashlib.sha256(message.value).digest()
         body = Undecoded(None, JOURNAL, f"partition {message.partition} offset {message.offset}", digest, reason)

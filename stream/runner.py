@@ -23,8 +23,9 @@ MOST = 64
 class Stage(Protocol):
     """A step and its state. After any exception the stage must not be used again: restore a new one."""
 
-    def restore(self, rows: dict[bytes, bytes]) -> None:
-        """What was stored last; {} at the very start."""
+    def restore(self, rows: dict[bytes, bytes], topic: str) -> None:
+        """What was stored last; {} at the very start. `topic` is the identity of the topic that it reads: in another
+        one, offsets begin again and those applied mean nothing."""
 
     def apply(self, message: Message) -> Sequence[Output]:
         """The outputs, in order; () and no change if the state holds this message already."""

@@ -84,7 +84,7 @@ class Worker:
     async def _life(self) -> None:
         table = self._bus.table(self._group)
         stage = self._new()
-        stage.restore(await table.items())
+        stage.restore(await table.items(), await self._bus.identity(self._topic))
         consumer, producer = await self._bus.consumer(self._group, (self._topic,)), self._bus.producer()
         self.ready = True
         while True:

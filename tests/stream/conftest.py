@@ -64,6 +64,9 @@ class MemoryBus:
     now_us: int = 1_700_000_000_000_000
     cluster: str = "memory"
 
+    async def identity(self, topic: str) -> str:
+        return f"{self.cluster}/{topic}"
+
     def producer(self) -> Any:
         return self
 

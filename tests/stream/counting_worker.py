@@ -28,16 +28,20 @@ _APPLIED = b"applied"
 
 
 class CountingStage:
-    """Counts a partition's messages by key; `close` forgets its key. The position applied is in a row of its own."""
+    """Counts a partition's messages by key; `close` forgets its key. The position applied is in a row of its own, with
+    the topic that it is of."""
 
     def __init__(self) -> None:
         self.counts: dict[bytes, int] = {}
         self.applied = -1
+        self.topic = ""
         self._touched: set[bytes] = set()
 
-    def restore(self, rows: dict[bytes, bytes]) -> None:
+    def restore(self, rows: dict[bytes, bytes], topic: str) -> None:
+        self.topic = topic
         self.counts = {key[4:]: int(value.split(b"\xff")[1]) for key, value in rows.items() if key != _APPLIED}
-        self.applied = int(rows.get(_APPLIED, b"-1"))
+        known, _, applied = rows.get(_APPLIED, b"").rpartition(b" ")
+        self.applied = int(applied) if known.decode() == topic and applied else -1
 
     def apply(self, message: Message) -> Sequence[Output]:
         if message.offset <= self.applied:
@@ -56,11 +60,14 @@ class CountingStage:
         touched, self._touched = self._touched, set()
         if not touched:
             return {}
-        return {b"key/" + key: self._row(key) for key in sorted(touched)} | {_APPLIED: str(self.applied).encode()}
+        return {b"key/" + key: self._row(key) for key in sorted(touched)} | {_APPLIED: self._stands()}
 
     def rows(self) -> dict[bytes, bytes]:
         found = {b"key/" + key: self._row(key) for key in self.counts}
-        return {**found, _APPLIED: str(self.applied).encode()} if self.applied >= 0 else {}
+        return {**found, _APPLIED: self._stands()} if self.applied >= 0 else {}
+
+    def _stands(self) -> bytes:
+        return f"{self.topic} {self.applied}".encode()
 
     def _row(self, key: bytes) -> bytes | None:
         """Not text: what is no UTF-8 must come back too."""

@@ -22,7 +22,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from bus import kafka_topics
 from bus.kafka_client import Client, KafkaSettings
-from bus.topics import APPROVALS, GRANTS, Message
+from bus.topics import APPROVALS, GRANTS, BusRefused, Message
 from schemas.codec import decode, encode
 from schemas.records import Pending, Refusal
 from stream import faust_app
@@ -173,9 +173,36 @@ class World:
                 found[row.partition][row.key] = row.value
         return found
 
+    async def identity(self) -> str:
+        """Of the topic that the workers read."""
+        client = Client(KafkaSettings((self.servers,), self.prefix))
+        await client.open()
+        try:
+            return f"{client.cluster}/{(await client.topic(self.name(TOPIC))).id}"
+        finally:
+            await client.close()
+
+    async def make_again(self) -> None:
+        """Deletes the topic that the workers read, and makes it anew."""
+        admin, before = AIOKafkaAdminClient(bootstrap_servers=self.servers), await self.identity()
+        await admin.start()
+        await admin.delete_topics([self.name(TOPIC)])
+
+        async def made() -> bool:
+            await admin.create_topics([NewTopic(self.name(TOPIC), PARTITIONS, 1)])
+            try:
+                return await self.identity() != before
+            except BusRefused:
+                return False
+
+        await until(made)
+        await admin.close()
+
     async def check(self) -> int:
         """Each input counted once, nothing said twice with other bytes, the rows right. Gives how many were repeats."""
         stages = {n: CountingStage() for n in range(PARTITIONS)}
+        for stage in stages.values():
+            stage.restore({}, await self.identity())
         wanted = [output.value for m in await self.read(TOPIC) for output in stages[m.partition].apply(m)]
         assert len(wanted) == self._sent
         said = [message.value for message in await self.read(OUT)]
@@ -297,6 +324,24 @@ async def test_rows_that_somebody_else_wrote_end_the_worker(world: World) -> Non
     await world.count(100)
     assert await worker.end() == FAILED
     assert "somebody else wrote to the changelog" in worker.log
+
+
+async def test_a_topic_that_was_made_again_ends_the_worker_and_the_next_one_reads_all_of_it(world: World) -> None:
+    """Else it reads on at its old offset there, and all before it is gone without a word."""
+    await world.count(400)
+    worker = await world.worker()
+    await world.all_counted()
+    await world.make_again()
+    await world.count(200)
+    assert await worker.end() == FAILED
+    assert "was made again" in worker.log or "there is no topic" in worker.log or "has no topic" in worker.log
+    before = len(await world.read(OUT))
+    await world.worker()
+
+    async def all_said() -> bool:
+        return len(await world.read(OUT)) == before + 200
+
+    await until(all_said)
 
 
 async def test_a_large_row_is_carried_and_one_that_no_changelog_takes_is_said(world: World) -> None:
@@ -428,6 +473,8 @@ async def killed_at_random(world: World, kills: int) -> None:
         victim.signal(signal.SIGKILL)
         workers.append(await world.worker())
     await world.all_counted(120)
+    for worker in workers:
+        await worker.ready(PARTITIONS // 2)  # the newest may not yet have begun to listen for a signal
     for worker in workers:
         await worker.stop()
     repeats = await world.check()

@@ -72,6 +72,7 @@ class Room:
         self._masker, self._enrolled = keyfiles.load_masker(keys), keyfiles.enrolled(keys)
         self._offset = 0
         self.rows: dict[bytes, bytes] = {}
+        self.topic = "bus/one"
         self.wrote: dict[bytes, bytes | None] = {}
         self.start()
 
@@ -84,7 +85,7 @@ class Room:
             lambda sessions: dict.fromkeys(sessions, b"k" * 32),
             box,
         )
-        self.stage.restore(dict(self.rows))
+        self.stage.restore(dict(self.rows), self.topic)
 
     def take(self, frames: Sequence[Frame], fate: str = "") -> list[Output]:
         """A segment of these frames, and what is said of it; its fate may be "lost" or "broken"."""
@@ -168,6 +169,25 @@ def test_commands_that_nobody_answers_are_kept_up_to_a_bound_and_the_largest_is_
     assert (given_up.session, given_up.result) == (session_id(RECORDER, 0, 1), Result.UNKNOWN)
     room.store()
     assert sum(len(value) for value in room.rows.values()) < 10_000
+
+
+def test_what_cannot_be_read_in_a_topic_that_was_made_again_is_said_under_another_source(room: Room) -> None:
+    """Its offsets begin again: under the old source the ledger would drop them as repeats."""
+
+    def said() -> list[tuple[str, tuple[int, ...]]]:
+        message = Message("journal", 0, 7, b"", b"no segment", 1)
+        return [(b.source, tuple(b.prior)) for b in events(list(room.stage.apply(message)))]
+
+    first = said()
+    assert said() == []
+    room.store()
+    room.start()
+    assert said() == [], "known"
+    room.topic = "bus/two"
+    room.start()
+    again = said()
+    assert (first[0][1], again[0][1]) == (START, START)
+    assert first[0][0] != again[0][0]
 
 
 def test_rows_of_another_release_are_refused(room: Room) -> None:

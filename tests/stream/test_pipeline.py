@@ -16,7 +16,7 @@ from approvals.votes import Directory, cast
 from bus.topics import APPROVALS, EVENTS, GRANTS
 from schemas.codec import decode, encode
 from schemas.frames import Frame, FrameKind
-from schemas.ids import START, HoldId, RecorderId, SessionId
+from schemas.ids import START, HoldId, RecorderId, SessionId, undecoded_source
 from schemas.judging import Reviewer
 from schemas.records import (
     ApproverRule,
@@ -237,6 +237,26 @@ async def test_killed_anywhere_the_distinct_batches_are_the_same_bytes(
     assert all(distinct == seen[0] for distinct in seen)
 
 
+async def test_a_hold_in_a_topic_that_was_made_again_is_answered_under_a_new_source(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    """Its offsets begin at 0 again: neither the step nor the ledger may take what is in it for known."""
+    approver, directory = keyfiles.load_signer(keys, "approvals"), Directory([])
+    await journal.publish(bus, [context("v"), frame(FrameKind.HOLD, held(bus.now_us))])
+    await whole(bus, journal, tools, keys, content_keys, {})
+    raised = bus.topics[APPROVALS][0].value
+    before = len(bus.topics[GRANTS])
+    bus.cluster = "another"
+    bus.topics[APPROVALS], bus.offsets = [], {}
+    other = replace(decode(raised), hold=HoldId("hold-" + "2" * 32), match_key=b"n" * 32)
+    await bus.send(APPROVALS, [(b"", encode(other))])
+    await live(lambda at: ApprovalsWorker(bus, approver, directory, at), {})
+    assert [decode(m.value).hold for m in bus.topics[GRANTS][before:]] == [other.hold]
+    ours = [b for b in batches(bus) if b.source.startswith("approvals:")]
+    assert len({b.source for b in ours}) == 2
+    assert ours[-1].prior == START, "so the ledger takes it for new"
+
+
 async def test_a_screen_that_let_something_through_is_an_alarm(
     bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
 ) -> None:
@@ -270,8 +290,8 @@ async def test_what_no_recorder_signed_is_told_of_and_moves_nobody(
     assert [type(b) for b in bodies(ours)] == [Exchange, Exchange]
     others = [b for b in found if b not in ours]
     assert [(b.source, b.prior, b.last) for b in others] == [
-        ("undecoded:0", START, (1, 0, 0)),
-        ("undecoded:0", (1, 0, 0), (2, 0, 0)),
+        (undecoded_source("memory/journal", 0), START, (1, 0, 0)),
+        (undecoded_source("memory/journal", 0), (1, 0, 0), (2, 0, 0)),
     ]
     assert [b.reason for b in bodies(others)] == [
         "the segment is not signed by an enrolled recorder",
