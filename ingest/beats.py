@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from bus.topics import COVERED, EVENTS, BusDown, Consumer, Producer
+from bus.topics import COVERED, EVENTS, BusDown, Consumer, OffsetLost, Producer
 from ingest.journal_home import LAST_BEAT
 from schemas.codec import CodecError, decode, encode
 from schemas.ids import START, Position, RecorderId, beats_source, journal_source
@@ -111,6 +111,8 @@ class Coverage:
                     self._take(message.value)
             if self.last.major > 0:
                 await self._prune(self._recorder, self.last.major)
+        except OffsetLost as lost:  # the newest mark of a source is still there, or comes
+            await self._consumer.seek(lost.topic, lost.partition, lost.first)
         except (BusDown, OSError) as e:
             _log.warning("journal files are not pruned now", fault=type(e).__name__)
 

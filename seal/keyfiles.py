@@ -68,6 +68,11 @@ class MaskerKeys:
     def newest(self) -> str:
         return max(self._by_id)
 
+    @property
+    def privates(self) -> tuple[bytes, ...]:
+        """Newest first."""
+        return tuple(self._by_id[key_id] for key_id in sorted(self._by_id, reverse=True))
+
 
 class Enrolled:
     """The keys that the deployment's root vouches for. Enrolments with a bad signature are no enrolments."""

@@ -191,9 +191,9 @@ class MaskStage:
         except CodecError:
             segment = None
         if not isinstance(segment, JournalSegment):
-            damage = message.value.startswith(DAMAGE)
-            reason = message.value.decode("utf-8", "replace")[:200] if damage else "not a journal segment"
-            return self._unreadable_message(message, reason)
+            # Which file is in the recorder's log: whoever writes to the topic must not choose words of an entry.
+            damaged = message.value.startswith(DAMAGE)
+            return self._unreadable_message(message, "journal damaged" if damaged else "not a journal segment")
         known = self._known.get(segment.recorder)
         at = (segment.epoch, segment.last)
         if known is not None and at <= known.applied:

@@ -7,7 +7,8 @@ table, since nothing may be assumed of what was said. Anything else leaves `run`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from approvals.state import State
 from approvals.votes import Directory
@@ -15,6 +16,7 @@ from bus.topics import APPROVALS, JOURNAL, BusDown, TableBus
 from schemas.codec import encode
 from schemas.ids import SessionId
 from schemas.records import Tick
+from seal.box import CannotOpen
 from seal.content import ContentGone, ContentKeys, decrypt, encrypt
 from seal.digest import hkdf
 from seal.keyfiles import Enrolled, MaskerKeys
@@ -30,17 +32,21 @@ _BACK_OFF_S = 0.5
 
 
 class SealedState:
-    """State at rest, for the masker alone."""
+    """State at rest, for the masker alone: sealed under the newest of its keys, opened under any."""
 
-    def __init__(self, private: bytes) -> None:
-        self._key = hkdf(private, b"tallystick/pipeline-state/1")
+    def __init__(self, privates: Sequence[bytes]) -> None:
+        """Newest first."""
+        self._keys = [hkdf(private, b"tallystick/pipeline-state/1") for private in privates]
 
     def seal(self, plain: bytes) -> bytes:
-        return encrypt(self._key, b"state", plain)
+        return encrypt(self._keys[0], b"state", plain)
 
     def open(self, sealed: bytes) -> bytes:
         """Raises CannotOpen."""
-        return decrypt(self._key, b"state", sealed)
+        for key in self._keys[:-1]:
+            with contextlib.suppress(CannotOpen):
+                return decrypt(key, b"state", sealed)
+        return decrypt(self._keys[-1], b"state", sealed)
 
 
 def ensure_keys(keys: ContentKeys, sessions: Iterable[SessionId]) -> Mapping[SessionId, bytes]:
@@ -105,7 +111,7 @@ def mask_stages(
     tools: Tools, masker: MaskerKeys, enrolled: Enrolled, keys: ContentKeys, done: Done | None = None
 ) -> Callable[[], Stage]:
     """Makes the stages of role `worker --steps mask`. `tools.content_key` is taken from `keys`, a segment at a time."""
-    box = SealedState(masker.private(masker.newest))
+    box = SealedState(masker.privates)
     return lambda: MaskStage(tools, masker.private, enrolled, lambda wanted: ensure_keys(keys, wanted), box, done)
 
 

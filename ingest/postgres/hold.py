@@ -21,7 +21,7 @@ from pathlib import Path
 
 from approvals import votes
 from approvals.canonical import canonical
-from bus.topics import BusDown, Consumer
+from bus.topics import BusDown, Consumer, OffsetLost
 from ingest.postgres import refuse, resolve
 from ingest.postgres.refuse import Refusal
 from ingest.postgres.relay import Message, Relay
@@ -110,6 +110,8 @@ class Desk:
             try:
                 for message in await self.consumer.batch(100, 0.05):
                     self._take(message.value)
+            except OffsetLost as lost:  # idle for longer than grants are kept: none of those was for a hold of now
+                await self.consumer.seek(lost.topic, lost.partition, lost.first)
             except BusDown:
                 await asyncio.sleep(0.1)
 

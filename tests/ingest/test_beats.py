@@ -3,10 +3,10 @@
 import asyncio
 
 from bus.local import LocalBus
-from bus.topics import COVERED, JOURNAL
+from bus.topics import COVERED, JOURNAL, Message, OffsetLost
 from ingest import beats
 from schemas.codec import decode, encode
-from schemas.ids import START, Position, journal_source
+from schemas.ids import START, Position, RecorderId, journal_source
 from schemas.records import Beat, Boot, Covered
 from seal import keyfiles
 from seal.event_batch import check_batch
@@ -149,3 +149,30 @@ async def test_journal_files_go_once_the_ledger_has_them_and_they_were_read(room
     assert r._next_beat(farewell=False).covered_epoch == 2
     r.close()
     await bus.close()
+
+
+async def test_marks_that_were_deleted_are_passed_over_and_the_next_one_counts() -> None:
+    """The newest mark of a source is kept, or comes: what was lost before it says nothing more."""
+    recorder = RecorderId("orders.0.00000000")
+    pruned: list[int] = []
+
+    class Marks:
+        lost = True
+
+        async def seek(self, topic: str, partition: int, offset: int) -> None:
+            assert (topic, partition, offset) == (COVERED, 0, 7)
+            self.lost = False
+
+        async def batch(self, most: int, timeout_s: float) -> list[Message]:
+            if self.lost:
+                raise OffsetLost(COVERED, 0, 3, 7, 9)
+            mark = Covered(journal_source(recorder), Position(4, 0, 0), "0", 1)
+            return [Message(COVERED, 0, 7, mark.source.encode(), encode(mark), 0)]
+
+    async def prune(_: str, epoch: int) -> None:
+        pruned.append(epoch)
+
+    coverage = beats.Coverage(recorder, Marks(), prune)  # type: ignore[arg-type]
+    await coverage.look()
+    await coverage.look()
+    assert pruned == [4]

@@ -73,11 +73,12 @@ class Room:
         self._offset = 0
         self.rows: dict[bytes, bytes] = {}
         self.topic = "bus/one"
+        self.privates = self._masker.privates
         self.wrote: dict[bytes, bytes | None] = {}
         self.start()
 
     def start(self) -> None:
-        box = SealedState(self._masker.private(self._masker.newest))
+        box = SealedState(self.privates)
         self.stage = MaskStage(
             replace(self._tools, known=Known()),
             self._masker.private,
@@ -188,6 +189,25 @@ def test_what_cannot_be_read_in_a_topic_that_was_made_again_is_said_under_anothe
     again = said()
     assert (first[0][1], again[0][1]) == (START, START)
     assert first[0][0] != again[0][0]
+
+
+def test_a_new_masker_key_opens_what_the_one_before_sealed(room: Room) -> None:
+    room.take([context(1), client(1, ASK)])
+    room.store()
+    room.privates = (b"n" * 32, *room.privates)
+    room.start()
+    assert len(exchanges(room.take([context(1, syncs=1, commands=1), server(1, DONE + READY)]))) == 1
+    room.store()
+    room.start()  # with rows under either key
+    room.privates = room.privates[:1]
+    room.start()  # nothing that was written since needs the old one
+
+
+def test_words_of_whoever_writes_to_the_topic_are_in_no_entry(room: Room) -> None:
+    message = Message("journal", 0, 0, b"", b"journal damaged: card 4012888888881881", 1)
+    (said,) = room.stage.apply(message)
+    assert b"4012888888881881" not in said.value
+    assert b"journal damaged" in said.value
 
 
 def test_rows_of_another_release_are_refused(room: Room) -> None:

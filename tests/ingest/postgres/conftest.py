@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from approvals import votes
-from bus.topics import GRANTS, Message
+from bus.topics import GRANTS, Message, OffsetLost
 from ingest.gateway import Gateway
 from ingest.postgres.scram import Verifier
 from ingest.settings import Durability, GatewaySettings, Holding, Identity, Target
@@ -84,6 +84,7 @@ class Grants:
         self.change: Callable[[Grant], Grant] = lambda grant: grant
         self.recorder = journal.recorder
         self._queue: list[bytes] = []
+        self.gone = False  # what should be read next was deleted
         journal.on_hold = self._hold
 
     def _hold(self, held: HeldCommand) -> None:
@@ -102,7 +103,13 @@ class Grants:
         grant = Grant(held.hold, self.recorder, request, held.hold, held.commitment, (vote,), end, now)
         self._queue.append(encode(self.change(grant)))
 
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        assert (topic, partition, offset) == (GRANTS, 0, 7)
+        self.gone = False
+
     async def batch(self, most: int, timeout_s: float) -> list[Message]:
+        if self.gone:
+            raise OffsetLost(GRANTS, 0, 3, 7, 9)
         if not self._queue:
             await asyncio.sleep(0.005)
         taken, self._queue = self._queue, []

@@ -81,6 +81,14 @@ def test_a_command_is_held_within_50_ms_in_the_transaction_that_psycopg_opens(be
     assert rows(table) == 2
 
 
+def test_a_gateway_that_was_idle_for_longer_than_grants_are_kept_still_hears_its_own(bench: Any, table: Any) -> None:
+    bench.grants.decide = lambda held: True
+    bench.grants.gone = True
+    with psycopg.connect(bench.url(), autocommit=True) as c:
+        assert c.execute("delete from job_log").rowcount == 2
+    assert not bench.grants.gone
+
+
 def test_while_it_waits_the_target_holds_nothing(bench: Any, table: Any) -> None:
     seen: list[dict[str, Any]] = []
 
