@@ -37,7 +37,7 @@ from mode.utils.queues import FlowControlEvent
 
 from bus.kafka_client import Client, KafkaSettings
 from bus.kafka_topics import LARGEST_BATCH
-from bus.topics import BusDown, Message, check_size
+from bus.topics import BusDown, BusRefused, Message, check_size
 from stream.faust_logs import quieten
 from stream.faust_rows import CHANGELOG_BATCH, RowTable, changelog_config
 from stream.pipeline import Output
@@ -49,6 +49,7 @@ ROW_BYTES = 128 * 1024
 """A row above this is written, and said."""
 SESSION_S, HEARTBEAT_S = 6.0, 1.5
 """A killed worker's partitions are given away after the first; the others hear of it within the second."""
+WATCH_S = 2.0
 _TAKE_S = 0.05
 _QUEUE = 128  # messages that Faust holds ready, of up to 1 MiB each
 FAILED = 70
@@ -172,12 +173,30 @@ class FaustWorker:
         self._states = AIOKafkaProducer(max_batch_size=CHANGELOG_BATCH, **safe)
         async with self._outputs, self._states:
             living = asyncio.create_task(or_end(self._live(app)))
+            watching = asyncio.create_task(or_end(self._watch()))
             await self._stop.wait()
+            watching.cancel()
             async with self._turning:
                 self.ready = False  # the turn in hand is done, and none begins any more
             living.cancel()
             async with asyncio.timeout(self._settings.timeout_s):
                 await app.stop()
+
+    async def _watch(self) -> None:
+        """Faust may read nothing more of a topic that was made again, and says so to nobody."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await self._same_topic()
+            except BusRefused:
+                raise
+            except BusDown as e:
+                _log.warning("Kafka does not say which topic this is", topic=self._topic, fault=str(e))
+
+    async def _same_topic(self) -> None:
+        """Raises CannotGoOn, BusDown; BusRefused if it is not there."""
+        if await self._identity() != self._reads:
+            raise CannotGoOn(f"the topic {self._topic} was made again")
 
     async def _live(self, app: faust.App) -> None:
         """Raises CannotGoOn when Faust gave up."""
@@ -270,9 +289,7 @@ class FaustWorker:
         return message.generation_id == self._consumer.app.consumer_generation_id and message.partition in self._owned
 
     async def _turn(self, events: Sequence[EventT[Any]]) -> None:
-        # Faust reads on at its old offset in a topic that was made again, past all that is before it there.
-        if await self._identity() != self._reads:
-            raise CannotGoOn(f"the topic {self._topic} was made again")
+        await self._same_topic()  # in another one Faust may read on at its old offset, past all that is before it
         outputs: list[Output] = []
         begins: dict[int, int] = {}
         ends: dict[int, int] = {}

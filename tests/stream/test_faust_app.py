@@ -52,13 +52,14 @@ class Worker:
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self.process, self._log = process, log
+        self.began = False
         self.said: dict[str, Any] = {"ready": False, "assigned": [], "handled": 0}
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
-            self.said = json.loads(line)
+            self.said, self.began = json.loads(line), True
 
     @property
     def log(self) -> str:
@@ -75,6 +76,10 @@ class Worker:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    async def _listens(self) -> bool:
+        """For signals: a Python that has only begun is ended by one. It says its first word after that."""
+        return self.began or self.process.returncode is not None
+
     async def end(self) -> int:
         """How it ended, once all it said is read."""
         async with asyncio.timeout(PATIENCE_S):
@@ -83,6 +88,7 @@ class Worker:
         return code
 
     async def stop(self) -> dict[str, Any]:
+        await until(self._listens)
         self.signal(signal.SIGTERM)
         assert await self.end() == 0, self.log
         return self.said
@@ -473,8 +479,6 @@ async def killed_at_random(world: World, kills: int) -> None:
         victim.signal(signal.SIGKILL)
         workers.append(await world.worker())
     await world.all_counted(120)
-    for worker in workers:
-        await worker.ready(PARTITIONS // 2)  # the newest may not yet have begun to listen for a signal
     for worker in workers:
         await worker.stop()
     repeats = await world.check()
