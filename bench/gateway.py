@@ -1,6 +1,6 @@
 """pgbench through nothing, pgbouncer and the gateway, interleaved in one run, as ratios.
 
-    python bench/gateway.py [--seconds 4] [--rounds 3]
+    python -m bench.gateway [--seconds 4] [--rounds 3]
 
 Only the gateway process runs beside the target: no mask worker, no ledger. The
 journal is the real recorder's, on a temporary directory. Compare within a run.
