@@ -55,6 +55,7 @@ Value = float | Mapping[str, float] | Histogram
 
 ALARMS = (
     "another bus",
+    "another approvals topic",
     "another journal topic",
     "gap",
     "message not accepted",
