@@ -134,17 +134,23 @@ class Gateway:
         return str(name[0]), int(name[1])
 
     async def drain(self) -> None:
-        """Take nobody new, end idle sessions, give the others `drain_seconds`, then close."""
+        """Take nobody new; each session ends between two transactions. Who has none in `drain_seconds` is cut off.
+
+        Returns when what was answered has been sent: a client may read slowly, and the process ends next.
+        """
         if self._server is not None:
             self._server.close()
         for task in list(self._arriving):
             task.cancel()
         end = time.monotonic() + self.settings.drain_seconds
-        while self._sessions and time.monotonic() < end:
+        leaving: set[Channel] = set()
+        while time.monotonic() < end:
             for session in list(self._sessions.values()):
-                relay = session.relay
-                if relay.dialogue.is_idle and relay.busy is None and relay.dialogue.transaction_status == "I":
-                    relay.fatal("57P01", "terminating connection due to administrator command")
+                leaving.add(session.relay.client)
+                session.relay.end_when_idle()
+            leaving = {channel for channel in leaving if not channel.lost}
+            if not leaving:
+                break
             await asyncio.sleep(0.02)
         self.close()
 
@@ -155,7 +161,7 @@ class Gateway:
         for task in list(self._arriving):
             task.cancel()
         for session in list(self._sessions.values()):
-            session.relay.fatal("57P01", "terminating connection due to administrator command")
+            session.relay.terminate()
 
     @property
     def metrics(self) -> Metrics:
@@ -206,6 +212,8 @@ class Gateway:
                 claimed = first.get("user")
                 logged_in = await self._door.log_in(channel, first)
         except asyncio.CancelledError:
+            if claimed and not channel.lost:  # else encryption may just be agreed upon: nothing in clear then
+                channel.write(refuse.error_response("FATAL", "57P03", "tallystick: the gateway is shutting down"))
             channel.close()
             raise
         except (

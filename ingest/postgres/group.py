@@ -33,6 +33,8 @@ async def run(relay: Relay, hold: Hold) -> None:
         relay.busy = None
         if not relay.ended:
             relay.client.resume("held")
+            if relay.draining:
+                relay.end_when_idle()
 
 
 async def _next(relay: Relay, hold: Hold) -> bool:

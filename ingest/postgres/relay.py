@@ -121,6 +121,7 @@ class Relay:
         self.commands = 0
         self.refused: Counter[str] = Counter()  # commands, by why
         self.ended = False
+        self.draining = False
         self.swallowed: list[tuple[str, bytes]] = []
         self.held: Any = None  # the hold that waits (hold.Waiting)
         self.changed = asyncio.Event()
@@ -526,6 +527,8 @@ class Relay:
                     self._answer(piece.data, piece.messages)
         except RemoteFault:
             self.fatal("08P01", "tallystick: the target does not keep to the protocol")
+        if self.draining:
+            self.end_when_idle()
 
     def _answer(self, data: bytes, messages: tuple[tuple[int, int, int], ...]) -> None:
         self.mark()
@@ -678,6 +681,16 @@ class Relay:
         if not owed or owed[0].outcome is not Outcome.FAILED or owed[0].kind in "QSF":
             return False
         return not any(operation.kind == "S" for operation in owed)
+
+    def end_when_idle(self) -> None:
+        """Now, or behind the answer that ends the transaction: a client that never rests has no other pause."""
+        self.draining = True
+        idle = self.busy is None and not self.inbox and self.dialogue.is_idle
+        if idle and not self.ended and self.dialogue.transaction_status == "I":
+            self.terminate()
+
+    def terminate(self) -> None:
+        self.fatal("57P01", "terminating connection due to administrator command")
 
     def fatal(self, sqlstate: str, message: str, reason: str = "gateway") -> None:
         if not self.client.lost:
