@@ -68,13 +68,19 @@ class Epoch:
         self.pending = None
         self.next_chunk += 1
 
-    def close_segment(self) -> bool:
-        """False if no chunk is open. Raises JournalUnwritable: then it stays open."""
+    def close_segment(self, asks: bool) -> bool:
+        """`asks`: as in JournalSegment. False if no chunk is open. Raises JournalUnwritable: then it stays open."""
         if not self._open:
             return False
         chain, last = next_chain(self._chain, self._open), self.next_chunk - 1
         header = replace(
-            self._facts, first=self._first, last=last, prior_epoch=self.end[0], prior_chunk=self.end[1], chain=chain
+            self._facts,
+            first=self._first,
+            last=last,
+            prior_epoch=self.end[0],
+            prior_chunk=self.end[1],
+            chain=chain,
+            asks=asks,
         )
         self.writer.close_segment(sign_segment(self._signer, header))
         self._chain, self._first, self.end = chain, last + 1, (self.number, last)

@@ -35,7 +35,7 @@ from ingest.epoch import Epoch
 from ingest.journal_home import RecorderTaken, identity, lock, sign_what_is_left
 from ingest.settings import Durability
 from schemas.codec import encode
-from schemas.frames import HEADER, FrameKind
+from schemas.frames import ASKING, HEADER, FrameKind
 from schemas.ids import START
 from schemas.records import Beat, Boot, BootMark, Elided, PolicyInForce
 from seal.keyfiles import MaskerPublic
@@ -110,6 +110,7 @@ class Recorder:
         self._due: asyncio.TimerHandle | None = None
         self._retrying: asyncio.TimerHandle | None = None
         self._cut = False
+        self._asks = False  # a frame in the open segment is for the approvals step
         self._fault: JournalUnwritable | None = None  # the disk takes nothing now
         self._broken = False  # a sync failed: this epoch must end
         self._lost: dict[int, _Lost] = {}
@@ -232,6 +233,8 @@ class Recorder:
         self._buffer.append(HEADER.pack(time.time_ns() // 1000, session, kind, len(data)))
         self._buffer.append(data)
         self._size += len(data) + HEADER.size
+        if kind in ASKING:
+            self._asks = True
         if self._size > EARLY_BYTES:
             self._soon()
         elif self._late is None and not self._turn_set:
@@ -356,8 +359,7 @@ class Recorder:
         if not (self._cut or self._epoch.open_bytes >= SEGMENT_BYTES):
             return
         try:
-            if self._epoch.close_segment():
-                self.segment += 1
+            self._close_segment()
         except JournalUnwritable as fault:
             self._stop_writing(fault)
             return
@@ -367,6 +369,12 @@ class Recorder:
             self._due = None
         if self._loop.time() >= self._epoch_ends or self._epoch.next_chunk >= MOST_CHUNKS:
             self._next_epoch()
+
+    def _close_segment(self) -> None:
+        """With everything written that was put. Raises JournalUnwritable: then it stays open."""
+        if self._epoch.close_segment(self._asks):
+            self.segment += 1
+            self._asks = False
 
     def _open_epoch(self, number: int, prior: tuple[int, int]) -> None:
         self._epoch = Epoch(self._place, self.recorder, self.boot, number, prior, self._signer, self._masker)
@@ -413,8 +421,7 @@ class Recorder:
             self._write_all()
             if self._cut or self._broken or self._lost:
                 self._cut = False
-                if self._epoch.close_segment():
-                    self.segment += 1
+                self._close_segment()
             if self._broken:
                 old = self._epoch
                 self._open_epoch(old.number + 1, old.end)

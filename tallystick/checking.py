@@ -219,7 +219,13 @@ async def _ask_kafka(config: Config) -> str:
     bus = await KafkaBus.open(settings)
     try:
         await bus.ensure_topics()
-        for group in ("pipeline", "approvals", f"ledger-{SHARD}", *(f"gateway-{g.name}" for g in config.gateway)):
+        for group in (
+            "ask",
+            "pipeline",
+            "approvals",
+            f"ledger-{SHARD}",
+            *(f"gateway-{g.name}" for g in config.gateway),
+        ):
             await bus.committed(group, JOURNAL)
     finally:
         await bus.close()

@@ -16,6 +16,7 @@ from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, say
 
 
 class Steps(StrEnum):
+    ASK = "ask"
     MASK = "mask"
     APPROVALS = "approvals"
 
@@ -65,6 +66,7 @@ def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
     where = ("--config", str(config.resolve()))
     roles = [
         Role("ledger", ("ledger", *where)),
+        Role("ask", ("worker", "--steps", "ask", *where)),
         Role("mask", ("worker", "--steps", "mask", *where)),
         Role("approvals", ("worker", "--steps", "approvals", *where)),
         *(Role(f"gateway {g.name}", ("gateway", "--name", g.name, *where)) for g in found.gateway),
@@ -105,12 +107,14 @@ def worker(
     steps: Annotated[Steps, typer.Option(help="Which steps: each is a process with keys of its own.")],
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """One stream worker: `mask` (open, mask, judge, encrypt) or `approvals`."""
+    """One stream worker: `mask` (the record), `ask` (what is held, ahead of the masker) or `approvals`."""
     from tallystick.roles import workers as role
 
     found = _load(config)
     if steps is Steps.MASK:
         _run("mask", lambda stop: role.mask_worker(found, say, stop))
+    elif steps is Steps.ASK:
+        _run("ask", lambda stop: role.ask_worker(found, say, stop))
     else:
         _run("approvals", lambda stop: role.approvals_worker(found, say, stop))
 

@@ -4,7 +4,7 @@
     python -m tallystick.composed setup         keys, config and policy; the bucket, its writer, the topics
 
 Both may run again: what is there stays, what is missing is made. Nothing is printed that is
-secret. Each service gets a volume with the keys that it needs and no others:
+secret. Each service gets a volume with the keys that it needs and no others (ask has the masker's):
 
     /made       everything, root key too: mounted here alone. Take root.key away
     /keys-<role>, in the role /keys     the files of ROLES
@@ -43,7 +43,7 @@ ROLES = {
 PUBLIC = ("deployment.json", "enrolled/*.json")
 MORE = """\
 approvals_url = "http://127.0.0.1:7480"   # as people on this host reach it
-ops = "0.0.0.0:7490"                # of the ledger; the mask worker takes 7491, the approvals worker 7492
+ops = "0.0.0.0:7490"                # of the ledger; the mask worker takes 7491, approvals 7492, ask 7493
 
 [kafka]
 replication = 1                     # one broker: what it loses is lost until gateways send it again
@@ -51,7 +51,7 @@ min_insync = 1
 """
 MORE_GATEWAY = """\
 target_password_file = "/target/password"
-ops = "0.0.0.0:7493"
+ops = "0.0.0.0:7494"
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

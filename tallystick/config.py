@@ -146,7 +146,7 @@ class Config(Strict):
     policy: Path = Path("policy.yaml")
     approvals: Listen = Address(host="127.0.0.1", port=7480)
     approvals_url: str = ""  # how people reach the approvals door, if not at its address
-    ops: Listen | None = None  # /healthz, /readyz, /metrics of the ledger; the mask and approvals workers take the next
+    ops: Listen | None = None  # /healthz, /readyz, /metrics of the ledger; the workers take the next
     # two ports, a gateway has a key of its own
     batch_seconds: float = Field(default=10.0, ge=0.05, le=60)
     gateway: list[Gateway] = []

@@ -91,13 +91,14 @@ METRICS = {
     "tallystick_journal_free_bytes": Metric(_G, "Free space where the journal lies"),
     "tallystick_journal_unpublished_bytes": Metric(_G, "What Kafka has not got yet (full mode)"),
     "tallystick_journal_unpublished_seconds": Metric(_G, "For how long that has been so (full mode)"),
-    # --- mask and approvals workers
+    # --- workers
     "tallystick_worker_messages_total": Metric(_C, "Messages handled"),
     "tallystick_worker_lag_messages": Metric(_G, "Messages in Kafka that are not handled yet (full mode)"),
-    "tallystick_mask_lag_bytes": Metric(_G, "Bytes of the journal that are not read yet (embedded)"),
+    "tallystick_worker_lag_bytes": Metric(_G, "Bytes of the journal that are not read yet (embedded)"),
     "tallystick_mask_bytes_total": Metric(_C, "Bytes of segments masked"),
     "tallystick_mask_exchanges_total": Metric(_C, "Exchanges masked, judged and encrypted"),
     "tallystick_mask_undecoded_total": Metric(_C, "Segments and messages that could not be read"),
+    "tallystick_ask_messages_total": Metric(_C, "What the approvals step was told: holds, their ends, boots"),
     "tallystick_approvals_requests_open": Metric(_G, "Approval requests that a vote or a command may still answer"),
     "tallystick_approvals_holds_waiting": Metric(_G, "Held commands that wait for an answer, of all gateways"),
     "tallystick_approvals_oldest_seconds": Metric(_G, "Age of the oldest request with a command that waits"),

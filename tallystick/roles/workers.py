@@ -1,11 +1,11 @@
-"""The stream workers: separate processes, separate keys. The masker alone opens raw traffic."""
+"""The stream workers: separate processes. Those on the journal alone open raw traffic, and have the keys for it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,11 @@ from seal import keyfiles
 from seal.content import ContentKeys
 from stream.approvals_door import Door
 from stream.approvals_stage import ApprovalsStage
+from stream.ask_stage import Asked
 from stream.mask_stage import Done
 from stream.pipeline import Tools
-from stream.workers import MASK_GROUP, ApprovalsWorker, Worker, mask_stages
+from stream.runner import Stage
+from stream.workers import ASK_GROUP, MASK_GROUP, ApprovalsWorker, Worker, ask_stages, mask_stages
 from tallystick.backends import kafka_settings, now_us, open_bus
 from tallystick.config import Config
 from tallystick.metrics import Value
@@ -33,8 +35,42 @@ if TYPE_CHECKING:
     from stream.faust_app import FaustWorker
     from stream.faust_approvals import FaustApprovalsWorker
 
+OPS = {"mask": 1, "approvals": 2, "ask": 3}
+"""Ports after that of the config's `ops`, which is the ledger's."""
+
 
 async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
+    done = Done()
+
+    def figures() -> dict[str, Value]:
+        return {
+            "tallystick_mask_bytes_total": done.size,
+            "tallystick_mask_exchanges_total": done.exchanges,
+            "tallystick_mask_undecoded_total": done.undecoded,
+        }
+
+    await _on_journal(config, say, stop, "mask", MASK_GROUP, partial(mask_stages, done=done), figures)
+
+
+async def ask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
+    asked = Asked()
+
+    def figures() -> dict[str, Value]:
+        return {"tallystick_ask_messages_total": asked.messages}
+
+    await _on_journal(config, say, stop, "ask", ASK_GROUP, partial(ask_stages, asked=asked), figures)
+
+
+async def _on_journal(
+    config: Config,
+    say: Say,
+    stop: asyncio.Event,
+    role: str,
+    group: str,
+    stages: Callable[[Tools, keyfiles.MaskerKeys, keyfiles.Enrolled, ContentKeys], Callable[[], Stage]],
+    more: Callable[[], Mapping[str, Value]],
+) -> None:
+    """A step that opens the journal: it has the masker's keys."""
     rules = read_rules(config)
     keys = config.keys
     content = ContentKeys(config.content_keys, keyfiles.load_secret(keys, "content"))
@@ -45,28 +81,21 @@ async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
         fingerprint_secret=keyfiles.load_secret(keys, "fingerprint"),
         content_key=lambda session: None,
     )
-    done = Done()
-    new = mask_stages(tools, keyfiles.load_masker(keys), keyfiles.enrolled(keys), content, done)
+    new = stages(tools, keyfiles.load_masker(keys), keyfiles.enrolled(keys), content)
     bus = await open_bus(config)
     worker: Worker | FaustWorker
     if isinstance(bus, LocalBus):
-        worker = Worker(bus, MASK_GROUP, JOURNAL, new)
+        worker = Worker(bus, group, JOURNAL, new)
     else:
         from stream.faust_app import FaustWorker
 
-        worker = FaustWorker(kafka_settings(config), new, JOURNAL, MASK_GROUP)
+        worker = FaustWorker(kafka_settings(config), new, JOURNAL, group)
 
     async def figures() -> Mapping[str, Value]:
-        local: dict[str, Value] = {"tallystick_mask_lag_bytes": bus.journal_left()} if isinstance(bus, LocalBus) else {}
-        return {
-            **_figures(worker),
-            **local,
-            "tallystick_mask_bytes_total": done.size,
-            "tallystick_mask_exchanges_total": done.exchanges,
-            "tallystick_mask_undecoded_total": done.undecoded,
-        }
+        local = {"tallystick_worker_lag_bytes": bus.journal_left()} if isinstance(bus, LocalBus) else {}
+        return {**_figures(worker), **local, **more()}
 
-    async with serve_ops("mask", config.ops_at(1), figures, partial(_fault, worker, bus, JOURNAL)):
+    async with serve_ops(role, config.ops_at(OPS[role]), figures, partial(_fault, worker, bus, JOURNAL)):
         task = asyncio.create_task(worker.run())
         await _begun(worker, task)
         say("ready")
@@ -142,7 +171,9 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
             "tallystick_approvals_oldest_seconds": max(0, now_us() - oldest_us) / 1_000_000,
         }
 
-    async with serve_ops("approvals", config.ops_at(2), figures, partial(_fault, worker, bus, APPROVALS)):
+    async with serve_ops(
+        "approvals", config.ops_at(OPS["approvals"]), figures, partial(_fault, worker, bus, APPROVALS)
+    ):
         task = asyncio.create_task(worker.run())
         await _begun(worker, task)
         serving = asyncio.create_task(server.serve(sockets=[listening]))

@@ -44,8 +44,9 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"] == "tallystick"]
-ROLES = ("ledger", "mask", "approvals", "gateway")
-OPS = {"ledger": 7490, "mask": 7491, "approvals": 7492, "gateway": 7493}
+ROLES = ("ledger", "mask", "ask", "approvals", "gateway")
+OPS = {"ledger": 7490, "mask": 7491, "approvals": 7492, "ask": 7493, "gateway": 7494}
+KEYS = {"ask": "mask"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
@@ -81,10 +82,11 @@ def mounts(name: str) -> dict[str, tuple[str, bool]]:
 
 def test_keys_lie_apart_and_each_role_sees_its_own_alone() -> None:
     for role in ROLES:
-        assert mounts(role)["/keys"] == (f"keys-{role}", True)
+        assert mounts(role)["/keys"] == (f"keys-{KEYS.get(role, role)}", True)
         assert mounts(role)["/config"] == ("config", True)
         assert {"made", "people", "secrets"}.isdisjoint(volume for volume, _ in mounts(role).values())
-    assert mounts("mask")["/data"] == mounts("approvals")["/data"] == ("content", False)  # they share content keys
+    for role in ("mask", "ask", "approvals"):
+        assert mounts(role)["/data"] == ("content", False)  # they share content keys
     assert mounts("gateway")["/data"] == ("journal", False)
     assert {volume for name in SERVICES for volume, _ in mounts(name).values()} == set(COMPOSE["volumes"])
 
@@ -254,7 +256,7 @@ def place(
                 "minio:9000": (store := f"127.0.0.1:{free_port()}"),
                 ":9000": store,
                 "postgres:5432": f"127.0.0.1:{postgres.port}",
-                **{f"0.0.0.0:{port}": f"127.0.0.1:{free_port()}" for port in (15432, 7480, 7493)},
+                **{f"0.0.0.0:{port}": f"127.0.0.1:{free_port()}" for port in (15432, 7480, 7494)},
                 "0.0.0.0:7490": f"127.0.0.1:{free_ports_in_a_row()}",
             }
             made = Place(folder, hosts)
@@ -283,8 +285,8 @@ def place(
 def readyz(place: Place, name: str) -> int:
     """As the service's health check asks."""
     base = int(place.hosts["0.0.0.0:7490"].rpartition(":")[2])
-    own = {"ledger": base, "mask": base + 1, "approvals": base + 2}
-    port = own.get(name) or int(place.hosts["0.0.0.0:7493"].rpartition(":")[2])
+    own = {"ledger": base, "mask": base + 1, "approvals": base + 2, "ask": base + 3}
+    port = own.get(name) or int(place.hosts["0.0.0.0:7494"].rpartition(":")[2])
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
         return int(answer.status)
 

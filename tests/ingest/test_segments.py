@@ -1,13 +1,15 @@
 """`segment` tells the truth, also while timers cut and releases put: a segment reads alone only because of it."""
 
 import asyncio
+import os
 import random
 
 import pytest
 
+from bus import journal
 from ingest import recorder as module
 from ingest.settings import Durability
-from schemas.frames import FrameKind
+from schemas.frames import ASKING, FrameKind
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -21,6 +23,7 @@ async def test_every_frame_is_in_the_segment_that_was_named_when_it_was_put(room
     await r.start()
     named: dict[bytes, int] = {}
     put = [0]
+    waiting = [0]
 
     def frame() -> bytes:
         put[0] += 1
@@ -29,6 +32,7 @@ async def test_every_frame_is_in_the_segment_that_was_named_when_it_was_put(room
         return data
 
     def released() -> None:
+        waiting[0] -= 1
         if chance.random() < 0.5:
             r.put(1, FrameKind.SERVER, frame())
 
@@ -36,6 +40,7 @@ async def test_every_frame_is_in_the_segment_that_was_named_when_it_was_put(room
         what = chance.random()
         if what < 0.5:
             kind = chance.choice([Durability.WRITE, Durability.FSYNC])
+            waiting[0] += 1
             r.put_command(1, FrameKind.CLIENT, frame(), kind, released, lambda e: pytest.fail(str(e)))
         elif what < 0.8:
             r.put(1, FrameKind.SERVER, frame())
@@ -43,7 +48,9 @@ async def test_every_frame_is_in_the_segment_that_was_named_when_it_was_put(room
             r.cut_now()
         else:
             await asyncio.sleep(chance.choice([0, 0.002]))
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        while waiting[0]:
+            await asyncio.sleep(0.001)
     r.close()
     found = {f.data: n for n, frames in enumerate(room.segments()) for f in frames if f.kind is not FrameKind.BOOT}
     assert found == named
@@ -60,3 +67,35 @@ async def test_a_large_turn_is_cut_at_frames(room, command, monkeypatch) -> None
     assert r.chunks >= 4
     r.close()
     assert room.data() == [b"%d" % n * 300 for n in range(10)]
+
+
+async def test_a_segment_says_whether_the_approvals_step_is_told_of_anything_in_it(room) -> None:
+    r = room.recorder()
+    await r.start()
+    for kind in (FrameKind.SERVER, FrameKind.HOLD, FrameKind.SERVER, FrameKind.GONE, FrameKind.DECISION):
+        r.put(1, kind, b"x")
+        r.cut_now()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    r.close()
+    found = list(journal.read(room.place))
+    kinds = [[f.kind for f in frames] for frames in room.segments()]
+    assert [segment.asks for segment in found] == [any(k in ASKING for k in some) for some in kinds]
+    assert [segment.asks for segment in found].count(True) == 3, "the boot, the hold and its end"
+
+
+async def test_a_tail_that_the_next_boot_signs_may_hold_anything(room) -> None:
+    r = room.recorder()
+    await r.start()
+    r.put(1, FrameKind.SERVER, b"x")
+    r.cut_now()
+    await asyncio.sleep(0)
+    r.put(1, FrameKind.HOLD, b"x")
+    r._turn()  # written, and in a segment that nobody closes
+    r._due.cancel()
+    os.close(r._lock)
+    again = room.recorder()
+    await again.start()
+    again.close()
+    (tail,) = [segment for segment in journal.read(room.place) if segment.recovered]
+    assert tail.asks

@@ -30,7 +30,7 @@ from tests.scenarios.conftest import SHARD, Deployment, Make
 from tests.scenarios.test_kill import MARKER, Load, _settle
 from tools import services
 
-ROLES = ("ledger", "worker --steps mask", "worker --steps approvals", "gateway")
+ROLES = ("ledger", "worker --steps ask", "worker --steps mask", "worker --steps approvals", "gateway")
 JOBS = 3
 APPROVED = r"approved-([0-9]+)-end"
 HOLD = "hold = {wire_seconds = 15.0}"  # whose vote is lost in the chaos is refused, and goes on
@@ -128,7 +128,7 @@ def _kill(deployment: Deployment, words: str) -> None:
 
 
 @contextlib.contextmanager
-def _asleep(deployment: Deployment, words: str) -> Iterator[None]:
+def asleep(deployment: Deployment, words: str) -> Iterator[None]:
     if (pid := _role(deployment, words)) is None:
         yield
         return
@@ -161,7 +161,7 @@ def _mischief(
             server.resume()
 
     def sleeps(words: str) -> None:
-        with _asleep(deployment, words):
+        with asleep(deployment, words):
             time.sleep(long_s)
 
     found: dict[str, Callable[[], None]] = {f"kill {words}": lambda w=words: _kill(deployment, w) for words in ROLES}  # type: ignore[misc]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,6 +18,7 @@ import pytest
 
 from policy import rules
 from schemas.records import (
+    ApprovalRequest,
     Exchange,
     Grant,
     Hold,
@@ -26,6 +31,7 @@ from schemas.records import (
     Vote,
 )
 from tests.scenarios.conftest import Deployment, Make
+from tests.scenarios.test_chaos import asleep
 
 REQUEST = re.compile(r"req-[a-z2-7]{16}")
 HOLD = "hold = {wire_seconds = 20.0, lookup_seconds = 3.0, notice_seconds = 5.0}"
@@ -197,6 +203,50 @@ def test_expired_on_the_wire_is_refused_and_recorded(deploy: Make) -> None:
     assert [b.why for b in bodies if isinstance(b, HoldGone)] == ["timeout"]
     refused = [b for b in bodies if isinstance(b, Exchange) and b.result is Result.REFUSED]
     assert len(refused) == 1
+
+
+@contextlib.contextmanager
+def masker_still(deployment: Deployment) -> Iterator[None]:
+    """Stopped, and not in the middle of a write: a process that stops there keeps SQLite from everybody."""
+    for _ in range(100):
+        with asleep(deployment, "worker --steps mask"):
+            databases = (deployment.place / "data" / name for name in ("bus.sqlite", "content.db"))
+            if all(_writable(database) for database in databases if database.exists()):
+                yield
+                return
+    pytest.fail("the masker writes all the time")
+
+
+def _writable(database: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(database, timeout=1, isolation_level=None)) as db:
+        try:
+            db.execute("begin immediate")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+
+@pytest.mark.timeout(240)
+def test_a_hold_is_asked_about_and_answered_while_the_masker_stands_still(running: Deployment) -> None:
+    """Its backlog is what the masker is for; nobody on the wire may wait for it."""
+    _table(running, "t")
+    with masker_still(running), psycopg.connect(running.url, autocommit=True) as db:
+        db.execute("insert into t select n from generate_series(1, 1000) n")
+        one = Running(db, "delete from t").start().held()
+        _vote(running, "approve", one.request)
+        assert one.ended().rows == 1010, one.error
+        two = Running(db, "delete from t").start().held()
+        db.cancel_safe()
+        assert two.ended().error == "57014"
+    running.up.stop()
+    bodies = [entry.body for entry in running.entries()]
+    holds = [b.hold for b in bodies if isinstance(b, Hold)]
+    assert len(holds) == 2
+    for kind in (Grant, Released):  # once, although the masker came to it later
+        assert [b.hold for b in bodies if isinstance(b, kind)] == holds[:1]
+    assert [b.hold for b in bodies if isinstance(b, HoldGone)] == holds[1:]
+    asked = [b.content_sha256 for b in bodies if isinstance(b, ApprovalRequest)]
+    assert asked == [b.content_sha256 for b in bodies if isinstance(b, Hold)], "shown is what is recorded"
 
 
 @pytest.mark.timeout(240)

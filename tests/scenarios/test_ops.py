@@ -24,7 +24,7 @@ FULL_ONLY = {
     "tallystick_worm_probe_success",
     "tallystick_worm_probe_timestamp_seconds",
 }
-EMBEDDED_ONLY = {"tallystick_mask_lag_bytes"}
+EMBEDDED_ONLY = {"tallystick_worker_lag_bytes"}
 
 
 def page(port: int, path: str) -> tuple[int, str]:
@@ -75,7 +75,9 @@ def watched(deploy: Make) -> Watched:
         more=f'batch_seconds = 0.2\nops = "127.0.0.1:{ops}"', more_gateway=f'{HOLD}\nops = "127.0.0.1:{gateway}"'
     )
     deployment.up.start()
-    return Watched(deployment, {"ledger": ops, "mask": ops + 1, "approvals": ops + 2, "gateway": gateway})
+    return Watched(
+        deployment, {"ledger": ops, "mask": ops + 1, "approvals": ops + 2, "ask": ops + 3, "gateway": gateway}
+    )
 
 
 def test_each_role_says_what_it_does(deploy: Make, request: pytest.FixtureRequest) -> None:
@@ -109,7 +111,7 @@ def test_each_role_says_what_it_does(deploy: Make, request: pytest.FixtureReques
     assert gateway["tallystick_hold_oldest_seconds", ""] == 0
     assert mask["tallystick_mask_undecoded_total", ""] == 0
     assert mask["tallystick_mask_bytes_total", ""] > 1000
-    assert mask["tallystick_worker_lag_messages" if full else "tallystick_mask_lag_bytes", ""] == 0
+    assert mask["tallystick_worker_lag_messages" if full else "tallystick_worker_lag_bytes", ""] == 0
     assert ledger["tallystick_ledger_commit_seconds_count", ""] == ledger["tallystick_ledger_batches", ""]
     assert 0 < ledger["tallystick_ledger_commit_last_seconds", ""] < 30
     assert abs(time.time() - ledger["tallystick_ledger_checkpoint_timestamp_seconds", ""]) < 60
@@ -134,7 +136,7 @@ def test_a_bus_that_does_not_answer_makes_everyone_unready_but_the_gateway(
     here = watched(deploy)
     kafka.pause()
     try:
-        for role in ("ledger", "mask", "approvals"):
+        for role in ("ledger", "mask", "ask", "approvals"):
             assert here.ready(role) == (503, "the bus does not answer within 2 s\n")
         assert here.ready("gateway") == (200, "ready\n")
         with psycopg.connect(here.deployment.url, autocommit=True) as db:

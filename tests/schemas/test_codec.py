@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from schemas import codec
 from schemas.avro import RECORDS, bare, hints, schema_of, union_members
-from schemas.ids import Position, Source
-from schemas.records import LedgerAlive, LedgerEntry, PolicyInForce, Vote
+from schemas.ids import Position, RecorderId, Source
+from schemas.records import JournalSegment, LedgerAlive, LedgerEntry, PolicyInForce, Vote
 
 LONG = st.integers(-(2**63), 2**63 - 1)
 
@@ -86,23 +86,32 @@ def test_an_older_reader_reads_a_newer_writer_and_the_other_way_round() -> None:
     assert read == {"at_us": 6, "note": ""}
 
 
-# A leaf as each earlier release wrote it. For ever: a log of then must verify and be read now.
-OLD_LEAVES = {
-    "LedgerEntry-1": "c301c1e7ea1dfae7cef30e73686172643a30020406082a02760462790a",
+# A record as each earlier release wrote it. For ever: a log and a journal of then must be read now.
+OLD = {
+    "LedgerEntry-1": (
+        "c301c1e7ea1dfae7cef30e73686172643a30020406082a02760462790a",
+        LedgerEntry(Source("shard:0"), Position(1, 2, 3), 4, body=PolicyInForce("v", "by", 5)),
+    ),
+    "JournalSegment-1": (
+        "c301cd3b3149dc2f99820c64622e302e61020406080a0c0863636363026b0273026701027802066f6e6500",
+        JournalSegment(
+            RecorderId("db.0.a"), 1, 2, 3, 4, 5, 6, b"c" * 4, "k", b"s", "g", True, b"x", (b"one",), asks=True
+        ),
+    ),
 }
 
 
-@pytest.mark.parametrize("name", sorted(OLD_LEAVES))
-def test_what_an_earlier_release_wrote_is_read_and_keeps_its_own_schema(name: str) -> None:
-    leaf = bytes.fromhex(OLD_LEAVES[name])
-    assert codec.decode(leaf) == LedgerEntry(Source("shard:0"), Position(1, 2, 3), 4, body=PolicyInForce("v", "by", 5))
+@pytest.mark.parametrize("name", sorted(OLD))
+def test_what_an_earlier_release_wrote_is_read_and_has_its_own_schema(name: str) -> None:
+    written, record = bytes.fromhex(OLD[name][0]), OLD[name][1]
+    assert codec.decode(written) == record
     text = resources.files("schemas").joinpath("old", f"{name}.avsc").read_text()
-    assert leaf[2 : codec.HEADER] == codec.fingerprint_of(text)
-    assert leaf[: codec.HEADER] != codec.schema_header(LedgerEntry)
+    assert written[2 : codec.HEADER] == codec.fingerprint_of(text)
+    assert written[: codec.HEADER] != codec.schema_header(type(record))
 
 
-def test_each_earlier_schema_has_a_leaf_here() -> None:
-    assert {p.name for p in resources.files("schemas").joinpath("old").iterdir()} == {f"{n}.avsc" for n in OLD_LEAVES}
+def test_each_earlier_schema_has_a_record_here() -> None:
+    assert {p.name for p in resources.files("schemas").joinpath("old").iterdir()} == {f"{n}.avsc" for n in OLD}
 
 
 def test_the_fingerprint_is_the_specifications() -> None:

@@ -47,7 +47,7 @@ from seal.sign import Signer
 from stream.pipeline import END, Tools
 from stream.places import exchange_place, hold_place
 from stream.runner import OFFSET, OUTPUTS, STATE
-from stream.workers import ApprovalsWorker, MaskWorker
+from stream.workers import ApprovalsWorker, AskWorker, MaskWorker
 from wire.postgres import messages as m
 
 RECORDER = RecorderId("db.0.aaaaaaaa")
@@ -135,6 +135,7 @@ async def whole(bus: Any, journal: Any, tools: Tools, keys: Path, store: Content
     if not bus.topics:
         await record(journal, bus, tools.rules.version)
     await live(lambda at: MaskWorker(bus, tools, masker, enrolled, store, at), dict(deaths))
+    await live(lambda at: AskWorker(bus, tools, masker, enrolled, store, at), dict(deaths))
     vote = cast(REVIEWER, approval_id(HOLD), b"c" * 32, Choice.APPROVE, bus.now_us + 10**9, "ok", bus.now_us)
     await bus.send(APPROVALS, [(b"", encode(vote))])
     await live(lambda at: ApprovalsWorker(bus, approver, directory, at), dict(deaths))
