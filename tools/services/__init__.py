@@ -2,6 +2,7 @@
 
     with kafka(folder) as k: ... k.servers       with minio(folder) as m: ... m.endpoint, m.user, m.password
     python -m tools.services kafka minio         both, until SIGTERM
+    regression_sql()                             the folder of PostgreSQL's own tests in SQL
 
 Only the standard library is imported, so this runs before anything is installed. What is fetched
 is pinned by version and by hash (`pins/`), lies in a cache outside the tree, and is made once a
@@ -13,5 +14,17 @@ from .cache import Unavailable
 from .kafka_server import Kafka, Secure, kafka, kafka_jars
 from .minio_server import Minio, minio, minio_program
 from .process import Server
+from .regression import regression_sql
 
-__all__ = ["Kafka", "Minio", "Secure", "Server", "Unavailable", "kafka", "kafka_jars", "minio", "minio_program"]
+__all__ = [
+    "Kafka",
+    "Minio",
+    "Secure",
+    "Server",
+    "Unavailable",
+    "kafka",
+    "kafka_jars",
+    "minio",
+    "minio_program",
+    "regression_sql",
+]

@@ -39,7 +39,7 @@ def made(name: str, make: Callable[[Path], None]) -> Path:
     with _locked(root / f"{name}.lock"):
         if done.is_dir():  # another process made it while we waited
             return done
-        print(f"{name}: not in the cache yet, making it (minutes, once a machine)", file=sys.stderr, flush=True)
+        print(f"{name}: not in the cache yet, making it (once a machine)", file=sys.stderr, flush=True)
         half = root / f"{name}.half"
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir()
@@ -56,13 +56,14 @@ def tools(server: str, needs: str, *programs: str) -> list[str]:
     return [path for path in found.values() if path]
 
 
-def run(server: str, command: Sequence[str | Path], folder: Path) -> None:
-    """One step of the making. `Unavailable` with what the tool said, in one line, if it fails."""
+def run(server: str, command: Sequence[str | Path], folder: Path, **settings: str) -> None:
+    """One step of the making, with `settings` in its environment. `Unavailable` with what the tool said, in one
+    line, if it fails."""
     tool = Path(command[0]).name
     try:
         done = subprocess.run(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace", timeout=MAKE_S, check=False,
+            text=True, errors="replace", timeout=MAKE_S, check=False, env=os.environ | settings,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Unavailable(f"{server}: {tool} did not end in {MAKE_S // 60} minutes") from None
