@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -76,6 +77,17 @@ class Deployment:
         known = keyfiles.enrolled(self.place / "keys").all
         ledger: KeyEnrolled = next(e for e in known if e.role == "ledger")
         return VerifierKey(keyfiles.origin(self.place / "keys", SHARD), ledger.public_key)
+
+    def roles(self) -> dict[str, int]:
+        """By the words that start it ("worker --steps mask"): the process of each role that runs now."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
+                if parent == self.up.process.pid:
+                    words = (entry / "cmdline").read_bytes().decode().split("\0")
+                    found[" ".join(words[3 : words.index("--config")])] = int(entry.name)
+        return found
 
     def executed(self, marker: str) -> list[str]:
         """What the target's own log says it ran, by the first group of `marker`."""
