@@ -65,6 +65,18 @@ def escapes(view: View) -> list[Piece]:
     return [(match.start(), match.end(), _unescaped(match)) for match in _ESCAPES.finditer(view.data)]
 
 
+_JSON_ESCAPES = re.compile(rb"\\\\|\\(?:u([0-9A-Fa-f]{4})|([nrtbf/]))")
+
+
+def json_escapes(view: View) -> list[Piece]:
+    """Of a text that is JSON: what stands there once, and nothing else. A doubled backslash, and a quote, stay."""
+    return [
+        (match.start(), match.end(), _SHORT[match[2]] if match[2] else chr(int(match[1], 16)))
+        for match in _JSON_ESCAPES.finditer(view.data)
+        if match.lastindex
+    ]
+
+
 def _unescaped(match: re.Match[bytes]) -> str:
     u, x, short, percent, decimal, hexadecimal = match.groups()
     if short:

@@ -17,7 +17,7 @@ from schemas.judging import FieldAction
 _TAIL = rb"[a-z0-9_ -]{0,40}"
 _BETWEEN = rb"[\\\"'`\]]{0,8}"
 _DIVIDER = rb"[ \t]{0,8}(?:=>|:=|[:=]|%3d)|>|[ \t]{1,8}['\"]"
-_NAME = re.compile(rb"[A-Za-z0-9_.-]")
+_NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 _SPACE = re.compile(rb"[ \t\r\n]*+(?:=(?=[^=]))?[ \t]*+")
 _OPENING = re.compile(rb"(\\*+)([\"'`])")
 _QUOTES = {quote: re.compile(rb"(\\*+)" + re.escape(quote)) for quote in (b'"', b"'", b"`")}
@@ -71,21 +71,21 @@ def _values(view: View, located: object, judge: Callable[[str], Ruling | None]) 
 
 def _name(data: bytes, earliest: int, start: int, end: int) -> str:
     """The whole name around a stem: back to its first letter, without quotes and divider."""
-    while start > earliest and _NAME.match(data, start - 1):
-        start -= 1
-    name = data[start:end].rstrip(b"'\" \t").removesuffix(b"%3D").removesuffix(b"%3d")
+    before = data[earliest:start]
+    name = before[len(before.rstrip(_NAME)) :] + data[start:end]
+    name = name.rstrip(b"'\" \t").removesuffix(b"%3D").removesuffix(b"%3d")
     return name.rstrip(b":=>\\\"'`] \t").decode("latin-1")
 
 
 def _says_something(value: bytes, kind: Kind) -> bool:
     return (
-        value.lower() not in _NOTHING
+        (len(value) > 9 or value.lower() not in _NOTHING)
         and not _PLACEHOLDER.match(value)
-        and (kind is Kind.PASSWORD or any(c in _ALNUM for c in value))
+        and (kind is Kind.PASSWORD or _ALNUM.search(value) is not None)
     )
 
 
-_ALNUM = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\x80")
+_ALNUM = re.compile(rb"[0-9A-Za-z\x80]")
 
 
 def _extent(data: bytes, at: int, line: bool) -> tuple[int, int, int]:

@@ -81,6 +81,11 @@ class View:
     def __repr__(self) -> str:
         return f"View({len(self.data)} characters)"
 
+    @property
+    def moves(self) -> bool:
+        """Whether a place here may be another one below."""
+        return self._rewrites is not list
+
     def below(self, start: int, end: int) -> tuple[int, int]:
         """The same characters in the text that this view was made of, rounded outwards. `start` < `end`."""
         if self._pieces is None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mask.kinds import Finding, Kind
 from mask.tokens import Tokens, canonical
 from schemas.records import Found
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(NamedTuple):
     """Characters `start` to `end` are to be replaced by what `finding` says; `kinds` were in it."""
 
     start: int
@@ -27,13 +26,15 @@ class Replaced:
 class Counts:
     """How many values were replaced, by type, and how many places are withheld."""
 
-    kinds: Counter[Kind] = field(default_factory=Counter)
+    kinds: dict[Kind, int] = field(default_factory=dict)
     withheld: int = 0
 
     def add(self, places: Iterable[Replaced]) -> Counts:
         for each in places:
-            self.kinds.update(each.kinds)
-            self.withheld += each.finding.withhold
+            for kind in each.kinds:
+                self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            if each.finding.withhold:
+                self.withheld += 1
         return self
 
     def found(self) -> tuple[Found, ...]:
@@ -47,16 +48,20 @@ def merged(findings: list[Finding], text: str) -> list[Replaced]:
     """One replacement for findings that overlap: from the first character of any to the last of any, named
     after the longest. Where several values are in one place (a base64 of many), the place is the value."""
     findings = _without_false_addresses(findings)
-    findings.sort(key=lambda each: (each.start, -each.end))
+    findings.sort()
     done: list[Replaced] = []
     cluster: list[Finding] = []
     reach = -1
     for each in findings:
-        if each.start >= reach and cluster:
-            done.append(_joined(cluster, reach, text))
-            cluster = []
-        reach = each.end if not cluster else max(reach, each.end)
-        cluster.append(each)
+        start, end, *_ = each
+        if start >= reach:
+            if cluster:
+                done.append(_joined(cluster, reach, text))
+            cluster, reach = [each], end
+        else:
+            cluster.append(each)
+            if end > reach:
+                reach = end
     if cluster:
         done.append(_joined(cluster, reach, text))
     return done
@@ -75,9 +80,13 @@ def _without_false_addresses(findings: list[Finding]) -> list[Finding]:
 
 
 def _joined(cluster: list[Finding], end: int, text: str) -> Replaced:
-    if len(cluster) == 1 and not cluster[0].withhold:
-        return Replaced(cluster[0].start, end, cluster[0], (cluster[0].kind,))
-    start = cluster[0].start
+    start, last, kind, _, withhold = cluster[0]
+    if not withhold and last == end:
+        for each in cluster:  # one value, however often it was found
+            if each[:3] != (start, last, kind) or each.withhold:
+                break
+        else:
+            return Replaced(start, end, cluster[0], (kind,))
     length = max(each.end - each.start for each in cluster)
     longest = [each for each in cluster if each.end - each.start == length]
     values = {(each.kind, canonical(each.kind, each.value)): each for each in longest}
@@ -97,9 +106,9 @@ def _joined(cluster: list[Finding], end: int, text: str) -> Replaced:
 def replaced(text: str, places: list[Replaced], tokens: Tokens) -> str:
     """The text with each place replaced. What was JSON stays JSON: numbers become strings."""
     plain = _spliced(text, places, tokens, quoted=False)
-    if text.lstrip()[:1] in ("{", "[") and not _is_json(plain):
+    if text.lstrip()[:1] in ("{", "[") and not is_json(plain):
         quoted = _spliced(text, places, tokens, quoted=True)
-        if _is_json(quoted):
+        if is_json(quoted):
             return quoted
     return plain
 
@@ -117,7 +126,7 @@ def _spliced(text: str, places: list[Replaced], tokens: Tokens, *, quoted: bool)
     return "".join(parts)
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
     try:
         json.loads(text)
     except (ValueError, RecursionError):

@@ -19,7 +19,7 @@ from mask.encodings import Budget
 from mask.fields import Fields
 from mask.kinds import Detector, DetectorFailed, Finding, Kind, compiled, options
 from mask.normal import View, rewritten, view
-from mask.replace import Replaced, merged
+from mask.replace import Replaced, is_json, merged
 from mask.values import card, personal, secrets
 from wire.generations import Generations
 
@@ -64,6 +64,11 @@ class Filters:
         if self.set.Match(_PROBE) is None:
             raise MemoryError("the filters of the mask do not fit in memory")
 
+    def hits(self, here: View) -> list[int]:
+        """Whose filters match, by number: in order, because the same text has the same answer."""
+        matched = self.set.Match(here.data)
+        return sorted({self.whose[nth] for nth in matched}) if matched else []
+
 
 class Search:
     """What one policy looks for. Built once and shared: building costs milliseconds."""
@@ -76,11 +81,10 @@ class Search:
         self._without = Filters(values)
         self.numeric: Generations[bytes, bool] = Generations(4096, 8 << 20)
         """Statements, by their blind key: are their constants numbers alone, and without a name that has a rule?"""
-        self._filters = self._with_names.set
 
     def clean(self, data: bytes) -> bool:
         """Nothing is in these bytes of a view, and nothing is encoded in them."""
-        return self._filters.Match(data) is None and not encodings.has_escapes(data)
+        return not encodings.has_escapes(data) and self._with_names.set.Match(data) is None
 
     def all(
         self,
@@ -94,87 +98,93 @@ class Search:
         secrets alone in those `kept`. Raises DetectorFailed, TooMuch."""
         if len(text) > MOST_TEXT:
             raise TooMuch
-        run = _Run(self, text, names, around, kept)
-        run.through()
+        views = [view(text)]
+        if around:
+            views = [views[0].blanked(around)]
+        elif "\\" in text and is_json(text):
+            views.append(rewritten(views[0], encodings.json_escapes(views[0])))
+        filters = self._with_names if names else self._without
+        hits = filters.hits(views[-1])
+        if not hits and not encodings.has_escapes(views[-1].data):
+            return []
+        run = _Run(self, filters, views, names, kept)
+        run.through(hits)
         return merged(run.findings, text) if run.findings else []
 
     def secrets(self, text: str) -> list[Replaced]:
         """What must be replaced even where the user's rule keeps the value."""
         return self.all(text, kept=[(0, len(text))])
 
-    def chosen(self, names: bool) -> Filters:
-        return self._with_names if names else self._without
-
     def kept(self, here: View) -> Iterable[Place]:
-        return named.kept(here, self.fields, self._located) if self.fields.keeps else ()
+        return named.kept(here, self.fields, self._located)
 
 
 class _Run:
     """One text under search."""
 
-    def __init__(self, search: Search, text: str, names: bool, around: Sequence[Place], kept: Iterable[Place]) -> None:
-        first = view(text)
-        self._search, self._names = search, names
-        self._views = [first.blanked(around) if around else first]
+    def __init__(self, search: Search, filters: Filters, views: list[View], names: bool, kept: Iterable[Place]) -> None:
+        self._search, self._filters, self._names = search, filters, names
+        self._view = views[-1]
+        self._moved = [each for each in views if each.moves]
+        """The views, from the text up, in which places are not those of the view below."""
         self._budget = Budget()
         self._kept: list[Place] = [*kept]
         self.findings: list[Finding] = []
 
-    def through(self) -> None:
-        blobs = self._look()
+    def through(self, hits: list[int]) -> None:
+        blobs = self._look(hits)
         for depth in range(DEPTH + 1):
-            last = self._views[-1]
-            if encodings.has_escapes(last.data) and (pieces := encodings.escapes(last)):
-                blobs = self._look(rewritten(last, pieces))
+            here = self._view
+            if encodings.has_escapes(here.data) and (pieces := encodings.escapes(here)):
+                blobs = self._look_into(rewritten(here, pieces))
             if not blobs:
                 break
-            opened = encodings.blobs(self._views[-1], self._budget)
+            opened = encodings.blobs(self._view, self._budget)
             closed = opened.unreadable + ([piece[:2] for piece in opened.pieces] if depth == DEPTH else [])
-            self._add(Finding(*span, Kind.ENCODED, "", withhold=True) for span in closed)
+            self._add([Finding(*span, Kind.ENCODED, "", withhold=True) for span in closed])
             if depth == DEPTH or not opened.pieces:
                 break
-            blobs = self._look(rewritten(self._views[-1], opened.pieces))
+            blobs = self._look_into(rewritten(self._view, opened.pieces))
         if self._kept:
             self.findings = _without_kept(self.findings, sorted(self._kept))
 
-    def _look(self, here: View | None = None) -> bool:
-        """Searches the last view. Whether something may be encoded in it."""
-        if here is not None:
-            self._views.append(here)
-        here = self._views[-1]
-        filters = self._search.chosen(self._names)
-        hits = filters.set.Match(here.data)
-        if hits is None:
-            return False
-        blobs = False
-        for nth in sorted({filters.whose[hit] for hit in hits}):  # in order: the same text, the same answer
-            if nth < len(filters.detectors):
-                self._add(found(filters.detectors[nth], here))
-            else:
-                blobs = True
-        if self._names:
-            self._kept += (self._place(span) for span in self._search.kept(here))
-        return blobs
+    def _look_into(self, above: View) -> bool:
+        self._view = above
+        self._moved.append(above)
+        return self._look(self._filters.hits(above))
 
-    def _add(self, findings: Iterable[Finding]) -> None:
-        for each in findings:
-            start, end = self._place(each[:2])
-            self.findings.append(each._replace(start=start, end=end))
+    def _look(self, hits: list[int]) -> bool:
+        """Searches the newest view. Whether something may be encoded in it."""
+        detectors = self._filters.detectors
+        for nth in hits:
+            if nth < len(detectors):
+                self._add(found(detectors[nth], self._view))
+        if self._names and self._search.fields.keeps:
+            self._kept += (self._place(*span) for span in self._search.kept(self._view))
+        return bool(hits) and hits[-1] >= len(detectors)
+
+    def _add(self, findings: list[Finding]) -> None:
+        if self._moved:
+            places = (self._place(each.start, each.end) for each in findings)
+            findings = [each._replace(start=s, end=e) for each, (s, e) in zip(findings, places, strict=True)]
+        self.findings += findings
         if len(self.findings) > MOST_FINDINGS:
             raise TooMuch
 
-    def _place(self, span: Place) -> Place:
+    def _place(self, start: int, end: int) -> Place:
         """The same place in the text."""
-        for each in reversed(self._views):
-            span = each.below(*span)
-        return span
+        for each in reversed(self._moved):
+            start, end = each.below(start, end)
+        return start, end
 
 
 def found(detector: Detector, here: View) -> list[Finding]:
     """What a detector says, checked. Raises DetectorFailed, which carries nothing of the text."""
+    sound, size = True, len(here.data)
     try:
         findings = list(detector.find(here))
-        sound = all(0 <= each.start < each.end <= len(here.data) for each in findings)
+        for start, end, *_ in findings:
+            sound = sound and 0 <= start < end <= size
     except Exception:  # noqa: BLE001  whatever it was may quote the text; the caller withholds
         sound = False
     if not sound:

@@ -13,6 +13,8 @@ import hmac
 
 from schemas.ids import ApprovalId, HoldId
 
+_IPAD, _OPAD = (bytes(n ^ pad for n in range(256)) for pad in (0x36, 0x5C))
+
 
 def hkdf(secret: bytes, info: bytes, length: int = 32) -> bytes:
     """HKDF-SHA-256 (RFC 5869), no salt, at most 255 blocks of 32 bytes."""
@@ -27,6 +29,26 @@ def hkdf(secret: bytes, info: bytes, length: int = 32) -> bytes:
 def keyed(secret: bytes, purpose: bytes, data: bytes) -> bytes:
     """HMAC-SHA-256 of `data`, of no use for another purpose. 32 bytes."""
     return hmac.digest(secret, b"tallystick/" + purpose + b"\0" + data, "sha256")
+
+
+class Keyed:
+    """`keyed` of one secret and purpose for many data: what is the same in all is digested once (RFC 2104)."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, secret: bytes, purpose: bytes) -> None:
+        """`secret`: 64 bytes at most."""
+        if len(secret) > 64:
+            raise ValueError("a secret is one block of SHA-256 at most")
+        block = secret.ljust(64, b"\0")
+        self._inner = hashlib.sha256(block.translate(_IPAD) + b"tallystick/" + purpose + b"\0")
+        self._outer = hashlib.sha256(block.translate(_OPAD))
+
+    def __call__(self, data: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(data)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def match_key(secret: bytes, canonical: bytes) -> bytes:

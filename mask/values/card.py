@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from mask.kinds import Detector, Finding, Kind
 from mask.normal import View
@@ -18,7 +19,8 @@ from mask.normal import View
 SHORTEST, LONGEST = 12, 19
 GAP = 3  # characters between two groups
 _GROUPS = re.compile(rb"[0-9]++")
-_LETTERS = re.compile(rb"[A-Za-z\x80\x82]")
+_CHAINS = re.compile(rb"[0-9](?<![0-9].)(?:[^0-9A-Za-z\x80\x82]{0,%d}+[0-9]){%d,}+" % (GAP, SHORTEST - 1), re.DOTALL)
+_NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _DIVIDERS = re.compile(rb"[^-\s./_+\x00]")
 _PRINTED = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 4, 5), (6, 13), (8, 8)})
 _DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
@@ -47,9 +49,10 @@ def luhn(digits: bytes) -> bool:
 
 def issued(digits: bytes) -> bool:
     """Whether a network gives out numbers that begin so and are so long."""
-    length, two, four = len(digits), int(digits[:2]), int(digits[:4])
+    length = len(digits)
     if digits[0] == 0x34:  # Visa
         return length in (13, 16, 19)
+    two, four = int(digits[:2]), int(digits[:4])
     if 51 <= two <= 55 or 2221 <= four <= 2720:  # Mastercard
         return length == 16
     if two in (34, 37):  # American Express
@@ -69,34 +72,36 @@ def is_card(digits: bytes) -> bool:
 
 def find(view: View) -> Iterator[Finding]:
     data = view.data
-    chain: list[tuple[int, int]] = []
-    for match in _GROUPS.finditer(data):
-        start, end = match.span()
-        if chain and (start - chain[-1][1] > GAP or _LETTERS.search(data, chain[-1][1], start)):
-            yield from _in_chain(data, chain)
-            chain = []
-        chain.append((start, end))
-        if end - start > LONGEST:
-            yield from _anywhere(data, start, end)
-    yield from _in_chain(data, chain)
+    for chain in _CHAINS.finditer(data):
+        start, end = chain.span()
+        if end - start <= LONGEST and chain[0].isdigit():
+            if is_card(chain[0]):
+                yield Finding(start, end, Kind.CARD, chain[0].decode())
+            continue
+        groups = [match.span() for match in _GROUPS.finditer(data, start, end)]
+        for first, last in groups:
+            if last - first > LONGEST:
+                yield from _anywhere(data, first, last)
+        yield from _in_chain(data, groups)
 
 
 def _in_chain(data: bytes, chain: list[tuple[int, int]]) -> Iterator[Finding]:
-    if not chain or sum(end - start for start, end in chain) < SHORTEST:
-        return
+    divided = [_DIVIDERS.search(data, one[1], two[0]) is not None for one, two in pairwise(chain)]
     for first, (start, _) in enumerate(chain):
         if data[start] not in b"234568":
             continue
-        digits, shape, divided, at = b"", [], False, start
-        for begin, end in chain[first : first + LONGEST + 1]:
-            divided = divided or _DIVIDERS.search(data, at, begin) is not None
-            digits += data[begin:end]
-            if len(digits) > LONGEST:
+        length, shape, apart = 0, [], False
+        for nth in range(first, min(first + LONGEST + 1, len(chain))):
+            begin, end = chain[nth]
+            apart = apart or (nth > first and divided[nth - 1])
+            length += end - begin
+            if length > LONGEST:
                 break
             shape.append(end - begin)
-            at = end
-            if (not divided or tuple(shape) in _PRINTED) and is_card(digits):
-                yield Finding(start, end, Kind.CARD, digits.decode())
+            if length >= SHORTEST and (not apart or tuple(shape) in _PRINTED):
+                digits = data[start:end] if nth == first else data[start:end].translate(None, _NO_DIGITS)
+                if is_card(digits):
+                    yield Finding(start, end, Kind.CARD, digits.decode())
 
 
 def _anywhere(data: bytes, start: int, end: int) -> Iterator[Finding]:

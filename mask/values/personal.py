@@ -16,16 +16,19 @@ from mask.normal import View
 
 # --- social security numbers ----------------------------------------------------
 
-_WRITTEN = re.compile(rb"(?<![0-9])([0-9]{3})([^0-9A-Za-z,:;|\x80\x82]{1,3}+)([0-9]{2})\2([0-9]{4})(?![0-9])")
-_NINE = re.compile(rb"(?<![0-9])[0-9](?:[^0-9A-Za-z\x80\x82]{0,3}+[0-9]){8}(?![0-9])")
-_SAYS_SSN = compiled(rb"(?i)ssn|ss#|social[^0-9a-z]{0,2}sec|tax[^0-9a-z]{0,2}(?:id|payer)|itin")
+_WRITTEN = re.compile(
+    rb"([0-9](?<![0-9].)[0-9]{2})([^0-9A-Za-z,:;|\x80\x82]{1,3}+)([0-9]{2})\2([0-9]{4})(?![0-9])", re.DOTALL
+)
+_NINE = re.compile(rb"[0-9](?<![0-9]{2})(?:[^0-9A-Za-z\x80\x82]{0,3}+[0-9]){8}(?![0-9])")
+_SAYS = rb"(?i)ssn|ss#|social[^0-9a-z]{0,2}sec|tax[^0-9a-z]{0,2}(?:id|payer)|itin"
+_SAYS_SSN = re.compile(
+    rb"[SsTtIi](?:(?<=[Ss])(?:[Ss][Nn#]|[Oo][Cc][Ii][Aa][Ll][^0-9A-Za-z]{0,2}+[Ss][Ee][Cc])"
+    rb"|(?<=[Tt])[Aa][Xx][^0-9A-Za-z]{0,2}+(?:[Ii][Dd]|[Pp][Aa][Yy][Ee][Rr])|(?<=[Ii])[Tt][Ii][Nn])"
+)
 _BEFORE, _AFTER = 32, 48  # characters around such a word
 _ITIN_GROUPS = frozenset((*range(50, 66), *range(70, 89), 90, 91, 92, *range(94, 100)))
 
-SSN_FILTERS = (
-    rb"(?:^|[^0-9])[0-9]{3}[^0-9A-Za-z,:;|\x80\x82]{1,3}[0-9]{2}[^0-9A-Za-z,:;|\x80\x82]{1,3}[0-9]{4}",
-    rb"(?i)ssn|ss#|social[^0-9a-z]{0,2}sec|tax[^0-9a-z]{0,2}(?:id|payer)|itin",
-)
+SSN_FILTER = rb"(?:^|[^0-9])[0-9]{3}[^0-9A-Za-z,:;|\x80\x82]{1,3}[0-9]{2}[^0-9A-Za-z,:;|\x80\x82]{1,3}[0-9]{4}"
 
 
 def given_out(area: int, group: int, serial: int) -> bool:
@@ -41,6 +44,10 @@ def find_ssn(view: View) -> Iterator[Finding]:
         area, _, group, serial = match.groups()
         if given_out(int(area), int(group), int(serial)):
             yield Finding(*match.span(), Kind.SSN, (area + group + serial).decode())
+
+
+def find_named_ssn(view: View) -> Iterator[Finding]:
+    data = view.data
     for start, end in windows(data, _SAYS_SSN, _BEFORE, _AFTER):
         for match in _NINE.finditer(data, start, end):
             yield Finding(*match.span(), Kind.SSN, match[0].decode("latin-1"))
@@ -108,11 +115,16 @@ _LENGTHS = {
     }.items()
     for country in countries.split()
 }  # fmt: skip
-_COUNTRIES = "|".join(sorted(_LENGTHS)).encode()
 _GAP = rb"[^0-9A-Za-z\x80\x82]{0,3}"
-_IBAN_START = rb"(?i)(?:^|[^a-z0-9]|iban)(?:" + _COUNTRIES + rb")" + _GAP + rb"[0-9]" + _GAP + rb"[0-9]"
-_STARTS = compiled(_IBAN_START.replace(rb"(?:" + _COUNTRIES + rb")", rb"(" + _COUNTRIES + rb")"))
-_NEXT = re.compile(_GAP + rb"([0-9A-Za-z])")
+_COUNTRIES = "|".join(sorted(_LENGTHS)).encode()
+_IBAN_START = rb"(?i)(?:^|[^a-z0-9]|iban)(?:" + _COUNTRIES + rb")(?:" + _GAP + rb"[0-9]){2}"
+_STARTS = compiled(_IBAN_START)
+_CODE = re.compile(rb"[A-Za-z]{2}" + _GAP + rb"+[0-9]")
+_WHOLE = {
+    length: re.compile(rb"[A-Za-z]{2}(?:" + _GAP + rb"+[0-9A-Za-z]){%d}" % (length - 2)) for length in _LENGTHS.values()
+}
+_NOT_WRITTEN = bytes(set(range(256)) - set(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))
+_AS_NUMBERS = {ord("A") + n: str(10 + n) for n in range(26)}
 
 IBAN_FILTERS = (_IBAN_START + rb"(?:" + _GAP + rb"[a-z0-9]){11}",)
 
@@ -120,31 +132,24 @@ IBAN_FILTERS = (_IBAN_START + rb"(?:" + _GAP + rb"[a-z0-9]){11}",)
 def find_iban(view: View) -> Iterator[Finding]:
     data = view.data
     for match in _STARTS.finditer(data):
-        start = match.start(1)
-        letters, end = _letters(data, start, _LENGTHS[match[1].decode().upper()])
-        if is_iban(letters):
-            yield Finding(start, end, Kind.IBAN, letters)
-
-
-def _letters(data: bytes, start: int, length: int) -> tuple[str, int]:
-    """The next `length` letters and digits, separators passed over, and where they end."""
-    found: list[bytes] = []
-    at = start
-    while len(found) < length and (match := _NEXT.match(data, at)):
-        found.append(match[1])
-        at = match.end()
-    return b"".join(found).decode().upper(), at
+        code = _CODE.search(data, *match.span())
+        whole = code and _WHOLE[_LENGTHS[code[0][:2].decode().upper()]].match(data, code.start())
+        if whole:
+            letters = whole[0].translate(None, _NOT_WRITTEN).decode().upper()
+            if is_iban(letters):
+                yield Finding(*whole.span(), Kind.IBAN, letters)
 
 
 def is_iban(letters: str) -> bool:
     """Length by country and ISO 7064 MOD 97-10. Upper case, no separators."""
     if len(letters) < 15 or len(letters) != _LENGTHS.get(letters[:2]) or not letters.isalnum():
         return False
-    return int("".join(str(int(c, 36)) for c in letters[4:] + letters[:4])) % 97 == 1
+    return int((letters[4:] + letters[:4]).translate(_AS_NUMBERS)) % 97 == 1
 
 
 DETECTORS = (
-    Detector("ssn", SSN_FILTERS, find_ssn),
+    Detector("ssn", (SSN_FILTER,), find_ssn),
+    Detector("ssn_named", (_SAYS,), find_named_ssn),
     Detector("email", EMAIL_FILTERS, find_email),
     Detector("iban", IBAN_FILTERS, find_iban),
 )

@@ -171,9 +171,9 @@ def test_what_was_json_stays_json() -> None:
     ],
 )  # fmt: skip
 def test_a_column_of_the_deny_list(column: str, kind: str) -> None:
-    masked = MASKER.value("zz 123", column)
+    masked = MASKER.value("z9 123", column)
     assert masked.found == (Found(kind, 1),)
-    assert "zz" not in str(masked.text)
+    assert "z9" not in str(masked.text)
     assert MASKER.value(None, column) == (None, (), 0)
 
 

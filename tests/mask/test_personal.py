@@ -30,7 +30,12 @@ IBANS = [
 
 @pytest.mark.parametrize(("text", "values"), SSNS)
 def test_ssn(text: str, values: list[str]) -> None:
-    assert list(dict.fromkeys(each.value for each in personal.find_ssn(view(text)))) == values
+    assert (
+        list(
+            dict.fromkeys(each.value for each in [*personal.find_ssn(view(text)), *personal.find_named_ssn(view(text))])
+        )
+        == values
+    )
 
 
 @pytest.mark.parametrize(("text", "values"), ADDRESSES)

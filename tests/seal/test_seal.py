@@ -57,6 +57,9 @@ def test_hkdf_is_rfc_5869() -> None:
 
 
 def test_digests_differ_by_purpose_and_key() -> None:
+    for data in (b"", b"x", bytes(200)):
+        assert digest.Keyed(KEY, b"a")(data) == digest.keyed(KEY, b"a", data)
+        assert digest.Keyed(bytes(64), b"")(data) == digest.keyed(bytes(64), b"", data)
     made = {digest.keyed(k, p, b"x") for k in (KEY, bytes(32)) for p in (b"a", b"b")}
     assert len(made) == 4
     hold = HoldId("hold-" + "0" * 32)
