@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from approvals import votes
+from approvals import grants, votes
 from approvals.canonical import canonical
 from bus.topics import BusDown, Consumer, OffsetLost
 from ingest.postgres import refuse, resolve
@@ -56,7 +56,7 @@ class UsedRequests:
         self._path = path
         self._used = set(path.read_text(encoding="ascii").split()) if path.exists() else set[str]()
 
-    def __contains__(self, request: ApprovalId) -> bool:
+    def __contains__(self, request: object) -> bool:
         return request in self._used
 
     def add(self, request: ApprovalId) -> None:
@@ -285,9 +285,19 @@ class Desk:
         if resolved != held.resolved:
             return refuse.changed_since(grant.request, held.hold)
         what = self._canonical(relay, message, whole, resolved)
-        objection, voters = self.objection(grant, held, what, relay.facts.subject)
-        if objection:
-            return refuse.unverified(grant.request, held.hold, objection)
+        try:
+            voters = grants.check(
+                grant,
+                what,
+                held.rule,
+                relay.facts.subject,
+                self.directory,
+                self.used,
+                self.match_secret,
+                self.clock_us(),
+            )
+        except grants.BadGrant as bad:
+            return refuse.unverified(grant.request, held.hold, bad.flaw.value)
         try:
             await asyncio.get_running_loop().run_in_executor(None, self.used.add, grant.request)
         except OSError:
@@ -299,23 +309,6 @@ class Desk:
         self.released += 1
         message.hold = held.hold
         return None
-
-    def objection(self, grant: Grant, held: HeldCommand, what: bytes, subject: str) -> tuple[str, tuple[str, ...]]:
-        """Why this grant does not hold ("" if it does), and who voted. Trusts nothing in it but signatures."""
-        now = self.clock_us()
-        if digest.approval_id(grant.first_hold) != grant.request:
-            return "its request is not the one of its first hold", ()
-        if grant.request in self.used:
-            return "it was used before", ()
-        salt = digest.commitment_salt(self.match_secret, grant.first_hold)
-        if digest.commitment(salt, what) != grant.commitment:
-            return "it is for another command", ()
-        if grant.expires_us <= now:
-            return "it has expired", ()
-        settled = votes.settles(grant.request, grant.commitment, grant.votes, self.directory, held.rule, subject, now)
-        if not isinstance(settled, votes.Settled) or not settled.approved:
-            return "its votes are not enough", ()
-        return "", settled.voters
 
 
 async def _resolved(relay: Relay, judgement: Judgement) -> tuple[Claim, ...]:

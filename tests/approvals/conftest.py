@@ -15,12 +15,13 @@ from seal.sign import Signer
 
 SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND
-RULE = ApproverRule("dba", ("dba",), 2, 3600)
+RULE = ApproverRule("dba", ("dba", "security"), 2, 3600)
 
 
 @dataclass(frozen=True)
 class Office:
-    """Reviewers: ann and bob may vote; own is the requester's own person; guest is in no group of the rule."""
+    """Reviewers: ann (in two groups) and bob may vote; own is the requester's own person; guest is in no group of
+    the rule."""
 
     rule: ApproverRule = RULE
     subject: str = "ci:deploy"
@@ -29,11 +30,16 @@ class Office:
         return Signer(name, name.encode().ljust(32, b"."))
 
     def directory(self) -> Directory:
-        def person(name: str, group: str, *identities: str) -> Reviewer:
-            return Reviewer(name, self.signer(name).public, (group,), identities)
+        def person(name: str, groups: tuple[str, ...], *identities: str) -> Reviewer:
+            return Reviewer(name, self.signer(name).public, groups, identities)
 
         return Directory(
-            [person("ann", "dba"), person("bob", "dba"), person("own", "dba", self.subject), person("guest", "guests")]
+            [
+                person("ann", ("dba", "security")),
+                person("bob", ("dba",)),
+                person("own", ("dba",), self.subject),
+                person("guest", ("guests",)),
+            ]
         )
 
     def hold(self, n: int, at_us: int = T0, **changes: object) -> HoldRaised:

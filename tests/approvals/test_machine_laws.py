@@ -1,8 +1,11 @@
-"""What no order of inputs, duplicates, restarts and clocks may ever bring about.
+"""What no order of inputs, duplicates, restarts, second workers and clocks may ever bring about.
 
-A model keeps only who validly said what; every output of the step is judged
-against it: never granted without its quorum, never after a deny, never twice on
-one approval, never by the requester, never late; one answer a hold, always the same.
+A model keeps only who validly said what; every output of the step is judged against it:
+never granted without its quorum, never after a deny, never twice on one approval, never by
+the requester, never late; one answer a hold, always the same. Gateways (`grants.check`, and
+what they remember) stand behind it, and what they run is judged again, from the votes that
+were really signed; in `Forging` somebody has the approvals role and the bus, with every key
+that these have, and says to gateways what they like.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from approvals import grants
 from approvals.machine import KEEP_US, Enter, Output, Say, step
 from approvals.state import State, decode_state, encode_request, encode_rest
 from schemas.ids import ApprovalId, HoldId, RecorderId
@@ -31,12 +35,14 @@ from schemas.records import (
     Tick,
     Vote,
 )
-from seal.digest import approval_id
+from seal.digest import approval_id, commitment, commitment_salt
 
 SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND
 COMMANDS = (b"a" * 32, b"b" * 32)
 RECORDERS = (RecorderId("db.0.aaaaaaaa"), RecorderId("db.1.bbbbbbbb"))
+MATCH = b"k" * 32
+ELIGIBLE = ("ann", "bob")
 
 
 @dataclass
@@ -49,8 +55,17 @@ class Asked:
     yes: dict[str, int] = field(default_factory=dict)  # reviewer -> the vote's deadline
 
 
+@dataclass
+class Gateway:
+    """What a gateway remembers: what waits in memory, what it released on disk."""
+
+    waiting: dict[HoldId, HoldRaised] = field(default_factory=dict)
+    used: set[ApprovalId] = field(default_factory=set)
+
+
 class Approvals(RuleBasedStateMachine):
     office: Any
+    forging = False
 
     @initialize()
     def begin(self) -> None:
@@ -60,6 +75,11 @@ class Approvals(RuleBasedStateMachine):
         self.asked: dict[ApprovalId, Asked] = {}
         self.answers: dict[HoldId, Grant | Refusal] = {}
         self.boots = dict.fromkeys(RECORDERS, 0)
+        self.gateways = {name: Gateway() for name in RECORDERS}
+        self.signed: list[Vote] = []  # by reviewers of the directory
+        self.ran: list[tuple[ApprovalId, RecorderId]] = []
+        self.log: list[tuple[Any, int, tuple[Output, ...]]] = []  # the topic, and what was made of each message
+        self._store()
 
     # --- inputs -------------------------------------------------------------------
 
@@ -67,7 +87,8 @@ class Approvals(RuleBasedStateMachine):
     def a_command_is_held(self, command: bytes, recorder: RecorderId, lookup: bool) -> None:
         changes = {"match_key": command, "recorder": recorder, "lookup_only": lookup, "boot": self.boots[recorder]}
         hold = self.office.hold(len(self.holds) + 1, self.now, **changes)
-        self.holds[hold.hold] = hold
+        hold = replace(hold, commitment=commitment(commitment_salt(MATCH, hold.hold), command))
+        self.holds[hold.hold] = self.gateways[recorder].waiting[hold.hold] = hold
         self._give(hold)
 
     @rule(data=st.data(), name=st.sampled_from(["ann", "bob", "own", "guest", "mallory"]), deny=st.booleans())
@@ -76,9 +97,18 @@ class Approvals(RuleBasedStateMachine):
             first = self.asked[data.draw(st.sampled_from(sorted(self.asked)))].first
             until = data.draw(st.sampled_from([60, 3_000, 100_000]))
             vote = self.office.vote(name, first, Choice.DENY if deny else Choice.APPROVE, until)
+            self.signed += [vote] if name != "mallory" else []
             self._give(vote)
 
-    @rule(data=st.data(), name=st.sampled_from(["ann", "bob"]))
+    @rule(data=st.data(), until=st.sampled_from([60, 3_000, 100_000]))
+    def both_approve(self, data: st.DataObject, until: int) -> None:
+        if self.asked:
+            first = self.asked[data.draw(st.sampled_from(sorted(self.asked)))].first
+            for name in ELIGIBLE:
+                self.signed.append(self.office.vote(name, first, Choice.APPROVE, until))
+                self._give(self.signed[-1])
+
+    @rule(data=st.data(), name=st.sampled_from(ELIGIBLE))
     def a_vote_is_forged(self, data: st.DataObject, name: str) -> None:
         if self.asked:
             first = self.asked[data.draw(st.sampled_from(sorted(self.asked)))].first
@@ -93,13 +123,16 @@ class Approvals(RuleBasedStateMachine):
 
     @rule(data=st.data(), why=st.sampled_from(["client left", "cancelled", "timeout"]))
     def a_hold_ends(self, data: st.DataObject, why: str) -> None:
-        if self.holds:
-            hold = self.holds[data.draw(st.sampled_from(sorted(self.holds)))]
-            self._give(HoldEnded(hold.hold, hold.recorder, why, self.now))
+        recorder = data.draw(st.sampled_from(RECORDERS))
+        waiting = self.gateways[recorder].waiting
+        if waiting:
+            hold = waiting.pop(data.draw(st.sampled_from(sorted(waiting))))
+            self._give(HoldEnded(hold.hold, recorder, why, self.now))
 
     @rule(recorder=st.sampled_from(RECORDERS))
     def a_gateway_restarts(self, recorder: RecorderId) -> None:
         self.boots[recorder] += 1
+        self.gateways[recorder].waiting.clear()
         self._give(BootStarted(recorder, self.boots[recorder]))
 
     @rule(seconds=st.sampled_from([0, 1, 59, 400, 3_700]))
@@ -111,6 +144,8 @@ class Approvals(RuleBasedStateMachine):
     def the_clock_is_set_back(self, seconds: int) -> None:
         self._give(Tick(), self.now - seconds * SECOND)
 
+    # --- duplicates, restarts, a second worker ---------------------------------------
+
     @rule(data=st.data())
     def a_hold_is_delivered_again(self, data: st.DataObject) -> None:
         recent = sorted(h.hold for h in self.holds.values() if h.raised_us > self.now - KEEP_US)
@@ -121,12 +156,79 @@ class Approvals(RuleBasedStateMachine):
             about = [o for o in said if isinstance(o, Say) and o.message.hold == hold.hold]
             assert len(about) == 1 or not known
 
+    @rule(data=st.data())
+    def something_else_is_delivered_again(self, data: st.DataObject) -> None:
+        others = [given for given, _, _ in self.log if not isinstance(given, HoldRaised)]
+        if others:
+            self._give(others[data.draw(st.integers(0, len(others) - 1))])
+
     @rule()
-    def the_role_restarts(self) -> None:
-        rows = [encode_request(request) for request in self.state.requests.values()]
-        again = decode_state(encode_rest(self.state), sorted(rows))
+    def the_state_is_stored(self) -> None:
+        self._store()
+
+    @rule()
+    def another_worker_goes_on_from_the_stored_state(self) -> None:
+        """The first may be dead or not: both say the same, and gateways hear it twice."""
+        again = decode_state(*self.stored)
+        for given, at, before in self.log[self.stored_at :]:
+            again, said = step(again, given, at, self.directory)
+            assert said == before
+            self._deliver(said)
         assert again == self.state
         self.state = again
+
+    def _store(self) -> None:
+        rows = [encode_request(request) for request in self.state.requests.values()]
+        self.stored, self.stored_at = (encode_rest(self.state), sorted(rows)), len(self.log)
+        assert decode_state(*self.stored) == self.state
+
+    # --- gateways ------------------------------------------------------------------
+
+    def _deliver(self, said: tuple[Output, ...]) -> None:
+        for output in said:
+            if isinstance(output, Say) and isinstance(output.message, Grant):
+                flaws = self._granted(output.message)
+                assert not flaws, flaws
+            elif isinstance(output, Say) and isinstance(output.message, Refusal):
+                self.gateways[output.message.recorder].waiting.pop(output.message.hold, None)
+
+    def _granted(self, grant: Grant) -> list[grants.Flaw]:
+        """Every gateway reads every grant."""
+        flaws = []
+        for recorder, gateway in self.gateways.items():
+            hold = gateway.waiting.get(grant.hold)
+            if hold is None:
+                continue
+            try:
+                voters = grants.check(
+                    grant, hold.match_key, hold.rule, hold.subject, self.directory, gateway.used, MATCH, self.now
+                )
+            except grants.BadGrant as bad:
+                flaws.append(bad.flaw)
+                continue
+            del gateway.waiting[grant.hold]
+            gateway.used.add(grant.request)
+            self._runs(recorder, hold, grant, voters)
+        return flaws
+
+    def _runs(self, recorder: RecorderId, hold: HoldRaised, grant: Grant, voters: tuple[str, ...]) -> None:
+        """By what was really signed, and nothing else."""
+        first = next(h for h in self.holds.values() if approval_id(h.hold) == grant.request)
+        assert first.match_key == hold.match_key, "another command's approval"
+        said = {v.reviewer for v in self.signed if self._counts(v, first)}
+        assert set(voters) <= said, "who did not approve"
+        assert len(set(voters)) >= self.office.rule.quorum, "too few people"
+        assert hold.boot == self.boots[recorder]
+        before = [who for request, who in self.ran if request == grant.request]
+        if self.forging:  # a taken-over role may tell two gateways of one name: each runs it once at most
+            before = [who for who in before if who == recorder]
+        assert not before, "twice on one approval"
+        self.ran.append((grant.request, recorder))
+
+    def _counts(self, vote: Vote, first: HoldRaised) -> bool:
+        about = vote.request == approval_id(first.hold) and vote.commitment == first.commitment
+        timely = vote.choice is Choice.APPROVE and vote.deadline_us > self.now
+        return about and timely and vote.reviewer in ELIGIBLE
 
     # --- the model ----------------------------------------------------------------
 
@@ -135,6 +237,7 @@ class Approvals(RuleBasedStateMachine):
         before = self.state
         self.state, said = step(before, given, at, self.directory)
         assert step(before, given, at, self.directory) == (self.state, said), "not a function of its arguments"
+        self.log.append((given, at, said))
         entered = {id(o.body) for o in said if isinstance(o, Enter)}
         for output in said:
             match output:
@@ -152,12 +255,13 @@ class Approvals(RuleBasedStateMachine):
                     self._vote(vote)
                 case Enter(_, ApprovalMoved() as moved):
                     self._moved(moved)
+        self._deliver(said)
         return said
 
     def _vote(self, vote: Vote) -> None:
         asked = self.asked[vote.request]
         assert asked.state is ApprovalState.PENDING
-        assert vote.reviewer in ("ann", "bob")
+        assert vote.reviewer in ELIGIBLE
         assert vote.deadline_us > self.now
         if vote.choice is Choice.DENY:
             asked.state = ApprovalState.DENIED
@@ -203,13 +307,63 @@ class Approvals(RuleBasedStateMachine):
             assert late <= set(self.answers)
 
 
+class Forging(Approvals):
+    """With the approvals role and the bus in hand, and all that was ever said on them."""
+
+    forging = True
+
+    @rule(data=st.data())
+    def grants_are_forged(self, data: st.DataObject) -> None:
+        """Parts of true ones, for something that waits."""
+        waiting = sorted(hold for gateway in self.gateways.values() for hold in gateway.waiting)
+        if waiting:
+            hold = self.holds[data.draw(st.sampled_from(waiting))]
+            other = self.holds[data.draw(st.sampled_from(sorted(self.holds)))]
+            for request in sorted({v.request for v in self.signed}):
+                for forged in self._forged(hold, other, request):
+                    self._granted(forged)
+
+    def _forged(self, hold: HoldRaised, other: HoldRaised, request: ApprovalId) -> list[Grant]:
+        first = self.asked[request].first
+        said = tuple(v for v in self.signed if v.request == request)
+        votes = tuple(v for v in said if v.choice is Choice.APPROVE)
+        until = self.now + 100_000 * SECOND
+        grant = Grant(hold.hold, hold.recorder, request, first.hold, first.commitment, votes, until, self.now)
+        mine = {"commitment": hold.commitment, "first_hold": hold.hold, "request": approval_id(hold.hold)}
+        changes: list[dict[str, Any]] = [
+            {"request": approval_id(other.hold)},
+            {"first_hold": other.hold},
+            {"commitment": other.commitment},
+            mine,
+            mine | {"votes": tuple(replace(v, request=mine["request"], commitment=hold.commitment) for v in votes)},
+            {"votes": tuple(replace(v, deadline_us=2**62) for v in votes)},
+            {"votes": tuple(replace(v, reviewer=name) for v in votes for name in ELIGIBLE)},
+            {"votes": tuple(replace(self.office.vote("mallory", first), reviewer=name) for name in ELIGIBLE)},
+            {"votes": tuple(replace(v, choice=Choice.APPROVE) for v in said)},
+            {},
+        ]
+        return [replace(grant, **change) for change in changes]
+
+
 @pytest.fixture(autouse=True)
 def _office(office: Any) -> None:
     Approvals.office = office
 
 
-def test_laws() -> None:
-    from hypothesis.stateful import run_state_machine_as_test
+def _run(machine: type[Approvals], examples: int) -> None:
+    few = settings(
+        max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(machine, settings=few)
 
-    few = settings(max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(Approvals, settings=few)
+
+@pytest.mark.parametrize("machine", [Approvals, Forging], ids=["honest", "forging"])
+def test_laws(machine: type[Approvals]) -> None:
+    _run(machine, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("machine", [Approvals, Forging], ids=["honest", "forging"])
+def test_laws_at_length(machine: type[Approvals]) -> None:
+    _run(machine, 1_500)
