@@ -7,14 +7,15 @@ variables, fields, functions, and the words that effects, bands and signals are 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import cel
 
 from policy import signals
+from policy.context import FIELDS, PLAIN, Context, Needs
 from policy.document import Value, nearest
+from policy.needed import needed
 from policy.sql.effects import EFFECTS
 from schemas.judging import SessionFacts
 from schemas.records import Band, Claim, Effect
@@ -22,12 +23,6 @@ from schemas.records import Band, Claim, Effect
 MAX_LENGTH = 2000
 MAX_NESTED = 24
 
-FIELDS: Mapping[str, frozenset[str]] = {
-    "identity": frozenset(("subject", "claims")),
-    "target": frozenset(("name", "environment", "database", "user", "protocol")),
-    "command": frozenset(("effects", "reads", "writes", "complete", "statements")),
-}
-_PLAIN = frozenset(("score", "band", "signals"))
 _EFFECT_FIELDS = frozenset(("effect", "relation"))
 _FUNCTIONS = frozenset(
     ("size", "startsWith", "endsWith", "contains", "matches", "int", "string", "bool", "min", "max", "type")
@@ -42,54 +37,13 @@ _SIGNAL_ID = re.compile(r"^\w+:\w+/\w+$")
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """Everything a condition may ask about one command."""
-
-    facts: SessionFacts
-    effects: tuple[Effect, ...]
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    complete: bool
-    statements: int
-    score: int
-    band: Band
-    signals: tuple[str, ...]
-
-    def variable(self, name: str) -> object:
-        facts = self.facts
-        match name:
-            case "identity":
-                return {"subject": facts.subject, "claims": {claim.name: claim.value for claim in facts.claims}}
-            case "target":
-                return {
-                    "name": facts.target,
-                    "environment": facts.environment,
-                    "database": facts.database,
-                    "user": facts.user,
-                    "protocol": facts.protocol,
-                }
-            case "command":
-                return {
-                    "effects": [{"effect": e.effect, "relation": e.relation} for e in self.effects],
-                    "reads": list(self.reads),
-                    "writes": list(self.writes),
-                    "complete": self.complete,
-                    "statements": self.statements,
-                }
-            case "score":
-                return self.score
-            case "band":
-                return self.band.value
-            case _:
-                return list(self.signals)
-
-
-@dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled `when`. `needs`: the variables it reads."""
+    """A compiled `when`. `needs`: the names of `context` that it reads; `effects`: those of which a command
+    must have one for it to be true, None where that is not known."""
 
     text: str
     needs: frozenset[str]
+    effects: frozenset[str] | None
     program: Any
 
     def holds(self, variables: Any) -> bool | None:
@@ -99,10 +53,6 @@ class Condition:
         except (RuntimeError, KeyError, TypeError, ValueError, ArithmeticError):
             return None
         return found if isinstance(found, bool) else None
-
-
-def variables(context: Context, needs: frozenset[str]) -> Any:
-    return cel.Context(variables={name: context.variable(name) for name in needs})
 
 
 def compile_(place: Value) -> Condition:
@@ -120,12 +70,14 @@ def compile_(place: Value) -> Condition:
         raise place.invalid(f"not CEL: {first}") from None
     bare = re.sub(r"\s*\.\s*", ".", _STRING.sub('""', text))
     bound = {name for _, name in _MACRO.findall(bare)}
-    needs = frozenset(references["variables"]) - bound
-    _check_names(place, bare, needs, frozenset(references["functions"]), bound)
+    free = frozenset(references["variables"]) - bound
+    _check_names(place, bare, free, frozenset(references["functions"]), bound)
     _check_words(place, text)
-    condition = Condition(text, needs, program)
+    needs = (free & PLAIN) | {f"{root}.{field}" for root, field in _ROOT.findall(bare)}
+    condition = Condition(text, needs, needed(text), program)
+    handed = Needs(needs)
     for sample in _samples(text):
-        if condition.holds(variables(sample, needs)) is None:
+        if condition.holds(handed.variables(handed.key(sample))) is None:
             raise place.invalid("the condition fails on a sample command, or is not true or false")
     return condition
 
@@ -141,9 +93,9 @@ def _nesting(text: str) -> int:
     return deepest
 
 
-def _check_names(place: Value, bare: str, needs: frozenset[str], functions: frozenset[str], bound: set[str]) -> None:
-    known = FIELDS.keys() | _PLAIN
-    for name in sorted(needs - known):
+def _check_names(place: Value, bare: str, free: frozenset[str], functions: frozenset[str], bound: set[str]) -> None:
+    known = FIELDS.keys() | PLAIN
+    for name in sorted(free - known):
         raise place.invalid(f"unknown name {name!r}{nearest(name, known)}")
     for name in sorted(bound & known):
         raise place.invalid(f"{name!r} is taken: choose another name inside the brackets")

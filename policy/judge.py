@@ -9,7 +9,7 @@ judgement, in the gateway and in the pipeline. It never raises on a command; wha
 from __future__ import annotations
 
 from policy import signals
-from policy.conditions import Context
+from policy.context import Context
 from policy.rules import Rules
 from policy.sql import effects as sql
 from policy.sql.reading import Lookup
@@ -23,10 +23,8 @@ def judge(text: str, facts: SessionFacts, rules: Rules, *, lookup: Lookup = sql.
     """`lookup(name)` gives every text the session may have under a prepared statement's, cursor's or portal's
     name; () where there is none, which makes EXECUTE and FETCH of it unknown."""
     found = sql.read(text, rules.functions_allowed, lookup)
-    concerns = signals.signals(found.marks, facts.environment)
-    score = signals.score(concerns, facts.environment)
+    ids, score = signals.weigh(found.marks, facts.environment)
     band = signals.band(score)
-    ids = tuple(signal.id for signal in concerns)
     decided = rules.decide(
         Context(
             facts,

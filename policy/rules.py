@@ -14,9 +14,11 @@ import binascii
 import hashlib
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Any
 
 from policy import document
-from policy.conditions import Condition, Context, compile_, variables
+from policy.conditions import Condition, compile_
+from policy.context import Context, Needs
 from policy.document import RulesInvalid, Value
 from schemas.judging import FieldAction, FieldRule, Reviewer
 from schemas.records import ApproverRule, Decision
@@ -58,22 +60,28 @@ class Rules:
     reviewers: tuple[Reviewer, ...]
     field_rules: tuple[FieldRule, ...]
     functions_allowed: frozenset[str]
-    needs: frozenset[str]  # the variables that any condition reads
-    _decided: dict[Context, Decided] = field(default_factory=dict, repr=False, compare=False)
+    needs: Needs  # of all conditions
+    _decided: dict[tuple[Any, ...], Decided] = field(default_factory=dict, repr=False, compare=False)
 
     def decide(self, context: Context) -> Decided:
-        """Remembers: commands that differ in their constants alone have one context, and handing values
-        over to CEL costs more than judging them."""
-        known = self._decided.get(context)
+        """Remembers what was decided of a command that is alike in all that the rules ask."""
+        key = self.needs.key(context)
+        known = self._decided.get(key)
         if known is None:
             if len(self._decided) >= _REMEMBERED:
                 self._decided.clear()
-            known = self._decided[context] = self._try(context)
+            known = self._decided[key] = self._try(key, {each.effect for each in context.effects})
         return known
 
-    def _try(self, context: Context) -> Decided:
-        known = variables(context, self.needs)
+    def forget(self) -> None:
+        """For measuring: what was decided is decided anew."""
+        self._decided.clear()
+
+    def _try(self, key: tuple[Any, ...], effects: set[str]) -> Decided:
+        known = self.needs.variables(key)
         for rule in self.rules:
+            if rule.condition.effects is not None and rule.condition.effects.isdisjoint(effects):
+                continue
             held = rule.condition.holds(known)
             if held is None:
                 return Decided(Decision.HOLD, rule.name, rule.approvers)
@@ -103,7 +111,7 @@ def parse(text: str) -> Rules:
         reviewers=reviewers,
         field_rules=_field_rules(parts["mask"]) if "mask" in parts else (),
         functions_allowed=_functions(parts["functions"]) if "functions" in parts else frozenset(),
-        needs=frozenset[str]().union(*(rule.condition.needs for rule in rules)),
+        needs=Needs(frozenset[str]().union(*(rule.condition.needs for rule in rules))),
     )
 
 

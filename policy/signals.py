@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import yaml
@@ -60,6 +60,13 @@ def signals(marks: Iterable[Mark], environment: str) -> tuple[Signal, ...]:
     found = [signal for mark in marks if points(signal := known[mark], environment)]
     found.sort(key=lambda signal: (-points(signal, environment), signal.id))
     return tuple(found)
+
+
+@lru_cache(maxsize=4096)  # commands have few sets of marks, sessions fewer environments
+def weigh(marks: frozenset[Mark], environment: str) -> tuple[tuple[str, ...], int]:
+    """The ids of the signals of some marks, worst first, and their score."""
+    found = signals(marks, environment)
+    return tuple(signal.id for signal in found), score(found, environment)
 
 
 def points(signal: Signal, environment: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from schemas.records import ApproverRule, Band, Claim, Decision, Effect
 
@@ -37,8 +38,7 @@ class Prepares:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """Everything that is said of one command under one policy version.
 
     The same (text, session facts, policy version) always gives the same judgement,

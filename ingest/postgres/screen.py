@@ -9,7 +9,7 @@ is replaced, too: a literal-blind tree is blind to strings as well.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from schemas.judging import Judgement, SessionFacts, TransactionStep
 from schemas.records import Decision
@@ -102,8 +102,7 @@ def worst(verdicts: list[Verdict]) -> tuple[int, Verdict]:
     at = max(range(len(verdicts)), key=lambda n: _SEVERITY[verdicts[n].judgement.decision])
     all_of = [v.judgement for v in verdicts]
     used = any(v.uses for v in verdicts)
-    joined = replace(
-        all_of[at],
+    joined = all_of[at]._replace(
         barrier=any(j.barrier for j in all_of),
         read_only=all(j.read_only for j in all_of),
         settings_only=all(j.settings_only for j in all_of),

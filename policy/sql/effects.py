@@ -12,11 +12,11 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from policy.sql import queries, utility
 from policy.sql.marks import Mark
-from policy.sql.reading import Lookup, Reading, Scope, When
+from policy.sql.reading import LEAVES, Lookup, Reading, Scope, When
 from policy.sql.statements import ROWS, plain
 from schemas.judging import Prepares, TransactionStep
 from schemas.records import Effect
@@ -35,10 +35,10 @@ _READS = frozenset(("SelectStmt", "ExplainStmt", "VariableShowStmt"))
 _SETS = frozenset(("VariableSetStmt",))
 _HARMLESS_STEPS = frozenset(f"TRANS_STMT_{step}" for step in ("BEGIN", "START", "SAVEPOINT", "RELEASE", "ROLLBACK_TO"))
 _ROLLBACKS = frozenset(("TRANS_STMT_ROLLBACK", "TRANS_STMT_ROLLBACK_TO"))
+_LEAVE_NOTHING = _HARMLESS_STEPS | _ROLLBACKS
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
+class Effects(NamedTuple):
     """Everything the text alone says; `policy.judge` adds the session and the rules."""
 
     effects: tuple[Effect, ...]  # worst first
@@ -71,7 +71,7 @@ def read(text: str, allowed: frozenset[str] = frozenset(), lookup: Lookup = noth
     try:
         tree = grammar.parse(text)
     except grammar.Unparsable as error:
-        r.effects[Effect("unknown")] = None
+        r.effects["unknown", ""] = None
         r.unknown(str(error))
         r.barrier, r.blind = True, False
         return _answer(r, None)
@@ -100,7 +100,7 @@ def _run(r: Reading) -> None:
     while stack:
         node, scope = stack.pop()
         if node.__class__ is list:
-            stack.extend([(each, scope) for each in reversed(node)])
+            stack.extend([(each, scope) for each in reversed(node) if LEAVES.isdisjoint(each)])
             continue
         if len(node) == 1:
             ((kind, body),) = node.items()
@@ -108,27 +108,26 @@ def _run(r: Reading) -> None:
             if handler is not None:
                 handler(r, body, scope)
                 continue
+            if kind in LEAVES:
+                continue
             if kind in ROWS:
                 plain(r, kind, ROWS[kind], body, scope)
                 continue
             if kind.endswith("Stmt") and kind != "ReturnStmt":
                 r.effect("unknown", "", scope)
                 r.unknown("a statement of a kind that is not known")
-        for value in reversed(node.values()):
-            if value.__class__ is dict or value.__class__ is list:
-                stack.append((value, scope))
+        r.push_all(node, scope)
 
 
 def _answer(r: Reading, tree: Tree | None) -> Effects:
     statements = tree.statements if tree else ()
     complete = not r.reason
-    if not r.marks.isdisjoint(_CODE) and any(_RANK[e.effect] < _RANK["select"] for e in r.later):
+    if not r.marks.isdisjoint(_CODE) and any(_RANK[effect] < _RANK["select"] for effect, _ in r.later):
         r.marks.add(Mark.CODE_CHANGES)
-    effects = r.effects
-    ordered = tuple(effects) if len(effects) < 2 else tuple(sorted(effects, key=_order))
+    ordered = r.effects if len(r.effects) < 2 else sorted(r.effects, key=_order)
     return Effects(
-        effects=ordered,
-        later=tuple(r.later),
+        effects=tuple([Effect(*each) for each in ordered]),
+        later=tuple([Effect(*each) for each in r.later]),
         reads=tuple(r.reads),
         writes=tuple(r.writes),
         names=tuple(r.names),
@@ -150,30 +149,31 @@ def _answer(r: Reading, tree: Tree | None) -> Effects:
 _CODE = frozenset((Mark.CODE, Mark.SHADOWS))
 
 
-def _order(effect: Effect) -> tuple[int, str]:
-    return _RANK[effect.effect], effect.relation
+def _order(effect: tuple[str, str]) -> tuple[int, str]:
+    return _RANK[effect[0]], effect[1]
 
 
 def _only_reads(r: Reading, statements: tuple[Statement, ...]) -> bool:
     """COMMIT makes changes last, so it is not read-only; BEGIN and ROLLBACK change nothing."""
-    if any(effect.effect != "select" for effect in r.effects) or r.deallocates or r.prepares:
+    if r.deallocates or r.prepares:
         return False
-    return all(s.kind != "TransactionStmt" or s.body.get("kind") in _HARMLESS_STEPS | _ROLLBACKS for s in statements)
+    for effect, _ in r.effects:
+        if effect != "select":
+            return False
+    return all([s.kind != "TransactionStmt" or s.body.get("kind") in _LEAVE_NOTHING for s in statements])
 
 
 def _settings_only(tree: Tree) -> bool:
     """SET, RESET and ROLLBACK, written so that every setting of the server reads them alike: with
     standard_conforming_strings off, `SET a = '\\''; ...` is another text, in SJIS so are other bytes."""
-    return (
-        bool(tree.statements)
-        and tree.text.isascii()
-        and "\\" not in tree.text
-        and all(s.kind in _SETS or s.body.get("kind") in _ROLLBACKS for s in tree.statements)
-    )
+    for each in tree.statements:
+        if each.kind not in _SETS and each.body.get("kind") not in _ROLLBACKS:
+            return False
+    return bool(tree.statements) and tree.text.isascii() and "\\" not in tree.text
 
 
 def _step(statements: tuple[Statement, ...]) -> TransactionStep:
-    steps = {_step_of(s) for s in statements}
+    steps = [_step_of(s) for s in statements]
     for worst in (TransactionStep.USES, TransactionStep.ENDS):
         if worst in steps:
             return worst

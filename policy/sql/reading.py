@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 from policy.sql.functions import table
 from policy.sql.marks import Mark
-from schemas.judging import Prepares, TransactionStep
-from schemas.records import Effect
+from schemas.judging import Prepares
 from wire.postgres.grammar import Node, quoted
+
+LEAVES = frozenset(("A_Const", "ColumnRef", "ParamRef", "String", "Integer", "A_Star"))
+"""Kinds below which nothing can run: constants, names, parameters."""
 
 Lookup = Callable[[str], tuple[str, ...]]
 """Every text known to be prepared, declared or bound under a name; () where none is."""
@@ -40,13 +42,18 @@ class Scope(NamedTuple):
 class Reading:
     """Mutable; one for each judgement. `effects.py` makes the answer of it."""
 
+    __slots__ = (
+        *("allowed", "lookup", "table", "stack", "effects", "later", "reads", "writes", "names", "marks", "reason"),
+        *("barrier", "blind", "texts", "prepares", "executes", "deallocates"),
+    )
+
     def __init__(self, allowed: frozenset[str], lookup: Lookup) -> None:
         self.allowed = allowed
         self.lookup = lookup
         self.table = table()
         self.stack: list[tuple[Any, Scope]] = []
-        self.effects: dict[Effect, None] = {}
-        self.later: dict[Effect, None] = {}
+        self.effects: dict[tuple[str, str], None] = {}  # of (effect, relation)
+        self.later: dict[tuple[str, str], None] = {}
         self.reads: dict[str, None] = {}
         self.writes: dict[str, None] = {}
         self.names: dict[str, None] = {}
@@ -55,7 +62,6 @@ class Reading:
         self.barrier = False
         self.blind = True
         self.texts = 0
-        self.steps: set[TransactionStep] = set()
         self.prepares: list[Prepares] = []
         self.executes: dict[str, None] = {}
         self.deallocates: dict[str, None] = {}
@@ -69,17 +75,20 @@ class Reading:
         stack = self.stack
         for key in reversed(body):
             value = body[key]
-            if (value.__class__ is dict or value.__class__ is list) and key not in but:
-                stack.append((value, scope))
+            if value.__class__ is dict:
+                if key not in but and LEAVES.isdisjoint(value):
+                    stack.append((value, scope))
+            elif value.__class__ is list and key not in but:
+                stack.extend([(each, scope) for each in reversed(value) if LEAVES.isdisjoint(each)])
 
     def effect(self, effect: str, relation: str, scope: Scope, *marks: Mark) -> None:
         if scope.when is When.NOW:
-            self.effects[Effect(effect, relation)] = None
+            self.effects[effect, relation] = None
             self.marks.update(marks)
         elif scope.when is When.PLANNED:
-            self.effects[Effect("select", relation)] = None
+            self.effects["select", relation] = None
         else:
-            self.later[Effect(effect, relation)] = None
+            self.later[effect, relation] = None
 
     def unknown(self, reason: str) -> None:
         """What is done cannot be known from the text. The first reason is told."""

@@ -29,6 +29,8 @@ def narrows(where: Node | None, target: str) -> bool:
 def depends_on_constants(expression: Node) -> bool:
     """Whether `narrows`, or a reader, may answer otherwise for other constants: both sides constant, or LIKE."""
     left, right = expression.get("lexpr", {}), expression.get("rexpr", {})
+    if "ColumnRef" in left and expression.get("kind") == "AEXPR_OP":  # the most usual, quickly
+        return False
     if expression.get("kind") in _LIKE:
         return right.__class__ is dict and constant(right) is not None
     return _all_constant(left) and _all_constant(right)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from policy.conditions import Condition, Context, compile_, variables
+from policy.conditions import Condition, compile_
+from policy.context import Context, Needs
 from policy.document import RulesInvalid, read
 from schemas.judging import SessionFacts
 from schemas.records import Band, Claim, Effect
@@ -33,7 +34,8 @@ def repr_yaml(text: str) -> str:
 
 def holds(text: str) -> bool | None:
     found = condition(text)
-    return found.holds(variables(CONTEXT, found.needs))
+    handed = Needs(found.needs)
+    return found.holds(handed.variables(handed.key(CONTEXT)))
 
 
 @pytest.mark.parametrize(
@@ -99,10 +101,9 @@ def test_words_in_strings_are_no_names() -> None:
 
 
 def test_what_fails_at_run_time_is_neither_true_nor_false() -> None:
-    found = condition('identity.claims.team == "x"')
-    assert found.holds(variables(CONTEXT, found.needs)) is None
+    assert holds('identity.claims.team == "x"') is None
 
 
 def test_only_what_is_needed_is_handed_over() -> None:
-    assert condition("score >= 70 && command.complete").needs == {"score", "command"}
+    assert condition("score >= 70 && command.complete").needs == {"score", "command.complete"}
     assert condition("signals.exists(s, s == 'a')").needs == {"signals"}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from postgast import PgQueryError
 from postgast import pg_query_pb2 as pb
 from postgast import scan as _scan
 from postgast.native import PgQueryParseResult, lib
+from pydantic_core import from_json
 
 Node: TypeAlias = dict[str, Any]
 """`{kind: body}`, or a body alone. Plain JSON: str, int, bool, list, dict."""
@@ -103,9 +105,12 @@ def parse(sql: str, mode: int = MODE_SQL) -> Tree:
     if len(printed) > MAX_TREE:
         raise Unparsable("statement too large to judge")
     try:
-        tree = json.loads(printed)
-    except (RecursionError, UnicodeDecodeError, json.JSONDecodeError):
-        raise Unparsable("statement nested too deep or not UTF-8") from None
+        tree = from_json(printed)
+    except ValueError:  # nested deeper than it goes, or broken: json says which
+        try:
+            tree = json.loads(printed)
+        except (RecursionError, UnicodeDecodeError, json.JSONDecodeError):
+            raise Unparsable("statement nested too deep or not UTF-8") from None
     if len(printed) > 8 * MAX_DEPTH:  # a level takes more than 8 bytes
         _check_depth(tree)
     ascii_only = len(raw) == len(sql)
@@ -186,14 +191,12 @@ def constant(node: Node) -> str | None:
     return None
 
 
+_plain = re.compile(r"[a-z_][a-z0-9_]*").fullmatch
+
+
 def quoted(*parts: str) -> str:
     """A dotted name as PostgreSQL reads it back: parts are quoted where they must be."""
-    return ".".join(p if _plain(p) else '"' + p.replace('"', '""') + '"' for p in parts if p)
-
-
-def _plain(name: str) -> bool:
-    rest = name.replace("_", "a")
-    return rest.isascii() and rest.isalnum() and name == name.lower() and not name[0].isdigit()
+    return ".".join([p if _plain(p) else '"' + p.replace('"', '""') + '"' for p in parts if p])
 
 
 _STRINGS = frozenset((pb.SCONST, pb.USCONST, pb.BCONST, pb.XCONST))

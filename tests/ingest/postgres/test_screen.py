@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import pytest
@@ -119,5 +118,5 @@ def test_the_worst_of_two_texts_has_the_worst_of_each() -> None:
     assert not verdict.plain
     assert not verdict.read_only
     assert verdict.uses
-    removes = dataclasses.replace(allowed(), deallocates=("n",))
+    removes = allowed()._replace(deallocates=("n",))
     assert worst([made(removes), made(allowed())])[1].judgement.deallocates == ()
