@@ -15,7 +15,7 @@ from policy.sql import effects as sql
 from policy.sql.reading import Lookup
 from schemas.judging import Judgement, SessionFacts
 
-ENGINE = "sql1"
+ENGINE = "sql2"
 """The version of this judging, for `Exchange.engine`: raised when equal commands may be judged otherwise."""
 
 

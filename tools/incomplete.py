@@ -44,7 +44,7 @@ MOSTLY = {
     "nobody knows what is prepared under the name that is executed": "EXECUTE and FETCH; a gateway knows what a session"
     " prepared, this count does not",
     "not PostgreSQL 18's grammar": "errors on purpose, and psql's variables",
-    "a body that cannot be read": "plpgsql of triggers, and with variables of row types: libpg_query cannot print it",
+    "a body that cannot be read": "errors on purpose, and arrays of row types, which libpg_query cannot read",
     "a function that runs what its arguments say": "`query_to_xml` and its like, `ts_rewrite`, `ts_stat`",
     "dynamic SQL in a body": "EXECUTE in plpgsql",
     "a function in a language that is not read": "C, internal, PL/Perl",

@@ -16,6 +16,7 @@ class Mark(StrEnum):
 
     # reading
     READS_ALL = "reads-all"  # no WHERE and no LIMIT on an ordinary table
+    CROSS_JOIN = "cross-join"
     READS_CATALOG = "reads-catalog"
     READS_CREDENTIALS = "reads-credentials"
     READS_SAMPLES = "reads-samples"  # statistics, other sessions' statements

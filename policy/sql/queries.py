@@ -8,7 +8,7 @@ from typing import Any
 from policy.sql import settings
 from policy.sql.marks import Mark
 from policy.sql.reading import Reading, Scope, When, is_catalog
-from policy.sql.shape import depends_on_constants, narrows
+from policy.sql.shape import crosses, depends_on_constants, narrows
 from wire.postgres.grammar import Node, constant, quoted, strings
 
 Handler = Callable[[Reading, Node, Scope], None]
@@ -38,11 +38,8 @@ def select(r: Reading, body: Node, scope: Scope) -> None:
     if not sources:
         if "larg" not in body:
             r.effect("select", "", scope)
-    elif "whereClause" not in body and not _limited(body):
-        for source in sources:
-            var = source.get("RangeVar")
-            if var and scope.when is When.NOW and not _hidden(var, inner):
-                r.marks.add(Mark.READS_ALL)
+    elif scope.when is When.NOW:
+        _shape(r, body, sources, inner)
     if "intoClause" in body:
         r.blind = False
         into = body["intoClause"].get("rel", {})
@@ -55,6 +52,22 @@ def select(r: Reading, body: Node, scope: Scope) -> None:
         if side in body:
             r.push({"SelectStmt": body[side]}, inner)
     r.push_all(body, inner, ("withClause", "intoClause", "lockingClause", "larg", "rarg"))
+
+
+def _shape(r: Reading, body: Node, sources: list[Node], scope: Scope) -> None:
+    where = body.get("whereClause")
+    if not narrows(where, {}) and not _limited(body) and any(_tables(source, scope) for source in sources):
+        r.marks.add(Mark.READS_ALL)
+    if (len(sources) > 1 or "JoinExpr" in sources[0]) and crosses(sources, where):
+        r.marks.add(Mark.CROSS_JOIN)
+
+
+def _tables(source: Node, scope: Scope) -> bool:
+    """Whether there is an ordinary table in an item of FROM, joins included."""
+    join = source.get("JoinExpr")
+    if join:
+        return _tables(join["larg"], scope) or _tables(join["rarg"], scope)
+    return "RangeVar" in source and not _hidden(source["RangeVar"], scope)
 
 
 def _limited(body: Node) -> bool:
@@ -80,7 +93,7 @@ def insert(r: Reading, body: Node, scope: Scope) -> None:
 
 def update(r: Reading, body: Node, scope: Scope) -> None:
     inner = with_ctes(r, body, scope)
-    narrow = narrows(body.get("whereClause"), body["relation"].get("relname", ""))
+    narrow = narrows(body.get("whereClause"), body["relation"], "fromClause" not in body)
     r.write("update", body["relation"], inner, Mark.UPDATE if narrow else Mark.UPDATE_ALL)
     _hidden_write(r, scope)
     r.push_all(body, inner, ("withClause", "relation"))
@@ -88,7 +101,7 @@ def update(r: Reading, body: Node, scope: Scope) -> None:
 
 def delete(r: Reading, body: Node, scope: Scope) -> None:
     inner = with_ctes(r, body, scope)
-    narrow = narrows(body.get("whereClause"), body["relation"].get("relname", ""))
+    narrow = narrows(body.get("whereClause"), body["relation"], "usingClause" not in body)
     r.write("delete", body["relation"], inner, Mark.DELETE if narrow else Mark.DELETE_ALL)
     if scope.when is When.NOW and scope.top != "DeleteStmt":
         r.marks.add(Mark.HIDDEN_DELETE)
@@ -98,7 +111,7 @@ def delete(r: Reading, body: Node, scope: Scope) -> None:
 def merge(r: Reading, body: Node, scope: Scope) -> None:
     r.blind = False
     inner = with_ctes(r, body, scope)
-    narrow = narrows(body.get("joinCondition"), body["relation"].get("relname", ""))
+    narrow = narrows(body.get("joinCondition"), body["relation"], alone=False)
     for each in body.get("mergeWhenClauses", ()):
         action = each["MergeWhenClause"].get("commandType")
         if action == "CMD_INSERT":
@@ -124,11 +137,11 @@ def range_var(r: Reading, body: Node, scope: Scope) -> None:
 
 
 def function(r: Reading, body: Node, scope: Scope) -> None:
-    called(r, strings(body.get("funcname", ())), body.get("args", []), scope)
+    calls(r, strings(body.get("funcname", ())), body.get("args", []), scope)
     r.push_all(body, scope, ("funcname",))
 
 
-def called(r: Reading, name: tuple[str, ...], arguments: list[Node], scope: Scope) -> None:
+def calls(r: Reading, name: tuple[str, ...], arguments: list[Node], scope: Scope) -> None:
     """A function by its name as written. Only pg_catalog's are known; a bare name is taken for one of
     them, since pg_catalog is searched first (what changes that is marked SHADOWS or CODE)."""
     bare = name[-1] if name else ""
@@ -201,7 +214,7 @@ def sort_by(r: Reading, body: Node, scope: Scope) -> None:
 
 
 def sample(r: Reading, body: Node, scope: Scope) -> None:
-    called(r, strings(body.get("method", ())), [], scope)
+    calls(r, strings(body.get("method", ())), [], scope)
     r.push_all(body, scope, ("method",))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from policy.sql import bodies, settings
 from policy.sql.marks import Mark
-from policy.sql.queries import Handler, called
+from policy.sql.queries import Handler, calls
 from policy.sql.reading import Reading, Scope, When
 from policy.sql.shape import narrows
 from policy.sql.statements import named
@@ -92,7 +92,7 @@ def copy(r: Reading, body: Node, scope: Scope) -> None:
             r.effect("copy-out", r.relation(body["relation"]), scope, Mark.COPY_OUT_TABLE)
     else:
         query = body.get("query", {}).get("SelectStmt")
-        whole = query is not None and "valuesLists" not in query and not narrows(query.get("whereClause"), "")
+        whole = query is not None and "valuesLists" not in query and not narrows(query.get("whereClause"), {})
         r.effect("copy-out", "", scope, Mark.COPY_OUT_TABLE if whole else Mark.COPY_OUT_QUERY)
     r.push_all(body, scope, ("relation",))
 
@@ -204,7 +204,7 @@ def call(r: Reading, body: Node, scope: Scope) -> None:
     invoked = body.get("funccall", {})
     name = strings(invoked.get("funcname", ()))
     r.effect("call", quoted(*name), scope)
-    called(r, name, invoked.get("args", []), scope)
+    calls(r, name, invoked.get("args", []), scope)
     r.push(invoked.get("args"), scope)
 
 

@@ -198,10 +198,20 @@ def test_large_texts_are_parsed_from_any_thread() -> None:
 def test_plpgsql_bodies_are_read_and_strange_ones_are_refused() -> None:
     (function,) = grammar.parse_plpgsql("DO $$ begin delete from t; end $$")
     assert "delete from t" in str(function)
-    trigger = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ begin return new; end $$"
-    for statement in ("DO $$ begin delete frm; en $$", trigger):
+    arrays = "DO $$ declare a complex[]; begin a[1].i := 11; end $$"
+    for statement in ("DO $$ begin delete frm; en $$", arrays):
         with pytest.raises(Unparsable):
             grammar.parse_plpgsql(statement)
+
+
+def test_bodies_of_triggers_are_mended_outside_of_strings_alone() -> None:
+    """libpg_query prints the variables of a trigger as `{}}`."""
+    body = """insert into log values (new.id, tg_op, '{}}', '[{}}', '"', ',{}}', E'\\\\', ",{}}")"""
+    (function,) = grammar.parse_plpgsql(
+        f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ begin {body}; return new; end $$"
+    )
+    first = function["PLpgSQL_function"]["action"]["PLpgSQL_stmt_block"]["body"][0]
+    assert first["PLpgSQL_stmt_execsql"]["sqlstmt"]["PLpgSQL_expr"]["query"] == body
 
 
 @pytest.mark.parametrize(

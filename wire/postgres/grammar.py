@@ -129,16 +129,24 @@ def parse(sql: str, mode: int = MODE_SQL) -> Tree:
 
 def parse_plpgsql(statement: str) -> Any:
     """What is known of the body of one `DO` or `CREATE FUNCTION ... LANGUAGE plpgsql`, as JSON:
-    nested dicts of `PLpgSQL_...`. Raises Unparsable, also for bodies that libpg_query cannot print
-    (trigger functions, variables of row types)."""
+    nested dicts of `PLpgSQL_...`. Raises Unparsable, also for bodies that libpg_query cannot read
+    (arrays of row types)."""
     raw = _encoded(statement)
     printed = _print_plpgsql(raw) if len(raw) <= DIRECT_TEXT else _on_big_stack(lambda: _print_plpgsql(raw))
     if len(printed) > MAX_TREE:
         raise Unparsable("function body too large to judge")
     try:
-        return json.loads(printed)
+        return json.loads(_UNCLOSED.sub(_closed, printed) if b"{}}" in printed else printed)
     except (RecursionError, UnicodeDecodeError, json.JSONDecodeError):
         raise Unparsable("function body cannot be read") from None
+
+
+# A trigger's TG_ variables are printed as `{}}`, which behind `[` or `,` is no JSON, outside of strings.
+_UNCLOSED = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[,]\{\}\}')
+
+
+def _closed(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[0].startswith(b'"') else found[0][:-1]
 
 
 def split(sql: str) -> tuple[str, ...]:
