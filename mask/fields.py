@@ -39,6 +39,8 @@ _WORDS: dict[Kind, str] = {
     Kind.CARD_CODE: "cvv cvv2 cvc cvc2 cvn csc card_code security_code card_verification card_pin pin pin_number",
     Kind.IBAN: "iban bank_account bank_account_number account_iban",
     Kind.BIRTH_DATE: "birth_date birthdate birthday date_of_birth dob birth_day",
+    Kind.PHONE: "phone phones phone_number phone_no telephone telephone_number mobile_number mobile_phone cell_phone "
+    "cell_number msisdn fax_number",
     Kind.PASSWORD: "password passwd passwords passwort pwd pass passphrase pass_phrase passcode",
     Kind.SECRET: "secret secrets token api_key apikey api_secret access_key access_key_secret auth_key "
     "encryption_key signing_key secret_key master_key session_key client_secret secret_id otp totp_secret mfa_secret "
@@ -47,7 +49,9 @@ _WORDS: dict[Kind, str] = {
     Kind.PRIVATE_KEY: "private_key privkey priv_key ssh_key pem",
     Kind.AWS_KEY: "access_key_id aws_key",
     Kind.FIELD: "passport passport_number passport_no driver_license drivers_license driving_licence driver_licence "
-    "license_number national_id national_insurance_number nin",
+    "license_number",
+    Kind.NATIONAL_ID: "national_id national_identity_number national_insurance_number nin personal_id identity_number "
+    "identity_card_number",
 }
 _KIND = {phrase.replace("_", ""): kind for kind, phrases in _WORDS.items() for phrase in phrases.split()}
 _ANYWHERE = tuple(

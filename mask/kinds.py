@@ -20,6 +20,9 @@ class Kind(StrEnum):
     EMAIL = "email"
     IBAN = "iban"
     BIRTH_DATE = "birth_date"
+    PHONE = "phone"
+    NATIONAL_ID = "national_id"
+    IP = "ip_address"
     JWT = "jwt"
     AWS_KEY = "aws_access_key"
     AWS_SECRET = "aws_secret_key"  # noqa: S105
@@ -30,6 +33,9 @@ class Kind(StrEnum):
     STRIPE = "stripe_key"
     GOOGLE = "google_key"
     PASSWORD = "password"  # noqa: S105
+    NPM = "npm_token"
+    PYPI = "pypi_token"
+    AZURE = "azure_key"
     SECRET = "secret"  # noqa: S105
     CARD_CODE = "card_code"
     FIELD = "field"  # by the name of its field
@@ -55,11 +61,19 @@ class DetectorFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """`filters`: patterns of which one matches wherever `find` would find something; they may match more."""
+    """One row of the table of values (`mask.values`), which docs/masking.md shows and the tests run.
+
+    `filters`: patterns of which one matches wherever `find` would find something; they may match more.
+    `source`: where the rule is from. `hits`: texts with what must be found in them in «», `misses`: texts in
+    which nothing may be found; in both, whatever is encoded is searched too.
+    """
 
     name: str
     filters: tuple[bytes, ...]
     find: Callable[[View], Iterable[Finding]]
+    source: str = ""
+    hits: tuple[str, ...] = ()
+    misses: tuple[str, ...] = ()
 
 
 def options() -> Any:

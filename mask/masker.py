@@ -9,7 +9,7 @@ value. An exception of this room never carries traffic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from mask import copied, literals
@@ -17,10 +17,11 @@ from mask.copy_shape import Shape
 from mask.fields import Fields, Ruling
 from mask.kinds import Detector, Finding, Kind
 from mask.replace import Counts, Replaced, replaced
-from mask.search import SHORTEST, SHORTEST_WORD, VALUES, Search
+from mask.search import SHORTEST, SHORTEST_WORD, Search
 from mask.tokens import Tokens
+from mask.values import OPTIONAL, VALUES
 from schemas.ids import SessionId
-from schemas.judging import FieldAction, FieldRule
+from schemas.judging import Detect, FieldAction, FieldRule
 from schemas.records import Found
 
 __all__ = ["Copied", "Masked", "Masker", "Tokens", "masker_for"]
@@ -139,7 +140,10 @@ class Masker:
         return Masked(replaced(text, places, self._tokens), counts.found(), counts.withheld)
 
 
-def masker_for(secret: bytes, field_rules: Iterable[FieldRule] = ()) -> Callable[[SessionId], Masker]:
-    """Makes maskers of sessions: the rules are built once, and an unbuildable rule fails here."""
-    search = Search(Fields(field_rules))
+def masker_for(
+    secret: bytes, field_rules: Iterable[FieldRule] = (), detect: Collection[Detect] = ()
+) -> Callable[[SessionId], Masker]:
+    """Makes maskers of sessions: the rules are built once, and an unbuildable rule fails here.
+    `detect`: what is looked for besides."""
+    search = Search(Fields(field_rules), (*VALUES, *(each for each in OPTIONAL if each.name in detect)))
     return lambda session: Masker(Tokens(secret, session), search=search)

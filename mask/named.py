@@ -78,6 +78,8 @@ def _name(data: bytes, earliest: int, start: int, end: int) -> str:
 
 
 def _says_something(value: bytes, kind: Kind) -> bool:
+    if kind is Kind.PHONE:  # "phone: please call"
+        return len(_DIGIT.findall(value)) >= _FEWEST_DIGITS and not _PLACEHOLDER.match(value)
     return (
         (len(value) > 9 or value.lower() not in _NOTHING)
         and not _PLACEHOLDER.match(value)
@@ -85,6 +87,8 @@ def _says_something(value: bytes, kind: Kind) -> bool:
     )
 
 
+_DIGIT = re.compile(rb"[0-9]")
+_FEWEST_DIGITS = 5
 _ALNUM = re.compile(rb"[0-9A-Za-z\x80]")
 
 

@@ -20,7 +20,7 @@ from mask.fields import Fields
 from mask.kinds import Detector, DetectorFailed, Finding, Kind, compiled, options
 from mask.normal import View, rewritten, view
 from mask.replace import Replaced, is_json, merged
-from mask.values import card, personal, secrets
+from mask.values import VALUES
 from wire.generations import Generations
 
 DEPTH = 3
@@ -30,7 +30,6 @@ SHORTEST = 5  # characters of the shortest thing that is found without a name: `
 SHORTEST_WORD = 12  # and of the shortest that is nothing but letters and digits: a card number
 MEMORY = 64 << 20  # bytes that one set may use for its states
 
-VALUES: tuple[Detector, ...] = (card.DETECTOR, *personal.DETECTORS, *secrets.DETECTORS)
 KEPT = frozenset((Kind.CARD, Kind.SSN, Kind.EMAIL, Kind.IBAN))
 """What a rule `keep` keeps. Secrets are never kept: see `mask.fields`."""
 

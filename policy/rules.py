@@ -20,7 +20,7 @@ from policy import document
 from policy.conditions import Condition, compile_
 from policy.context import Context, Needs
 from policy.document import RulesInvalid, Value
-from schemas.judging import FieldAction, FieldRule, Reviewer
+from schemas.judging import Detect, FieldAction, FieldRule, Reviewer
 from schemas.records import ApproverRule, Decision
 
 __all__ = ["Decided", "Rule", "Rules", "RulesInvalid", "default_text", "parse"]
@@ -59,6 +59,7 @@ class Rules:
     approvers: tuple[ApproverRule, ...]
     reviewers: tuple[Reviewer, ...]
     field_rules: tuple[FieldRule, ...]
+    detect: tuple[Detect, ...]
     functions_allowed: frozenset[str]
     needs: Needs  # of all conditions
     _decided: dict[tuple[Any, ...], Decided] = field(default_factory=dict, repr=False, compare=False)
@@ -97,7 +98,7 @@ def default_text() -> str:
 def parse(text: str) -> Rules:
     """Raises RulesInvalid."""
     root = document.read(text)
-    parts = root.fields(("rules", "otherwise", "approvers", "reviewers", "mask", "functions"), ("rules",))
+    parts = root.fields(("rules", "otherwise", "approvers", "reviewers", "mask", "detect", "functions"), ("rules",))
     approvers = _approvers(parts["approvers"]) if "approvers" in parts else (DEFAULT_APPROVERS,)
     reviewers = _reviewers(parts["reviewers"]) if "reviewers" in parts else ()
     if reviewers:
@@ -110,6 +111,7 @@ def parse(text: str) -> Rules:
         approvers=approvers,
         reviewers=reviewers,
         field_rules=_field_rules(parts["mask"]) if "mask" in parts else (),
+        detect=tuple(Detect(item.one_of(Detect)) for item in parts["detect"].items()) if "detect" in parts else (),
         functions_allowed=_functions(parts["functions"]) if "functions" in parts else frozenset(),
         needs=Needs(frozenset[str]().union(*(rule.condition.needs for rule in rules))),
     )

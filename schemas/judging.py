@@ -86,6 +86,12 @@ class FieldAction(StrEnum):
     WITHHOLD = "withhold"
 
 
+class Detect(StrEnum):
+    """Values that are masked only where the policy's `detect` names them."""
+
+    IP_ADDRESS = "ip_address"
+
+
 @dataclass(frozen=True, slots=True)
 class FieldRule:
     """`pattern` is a name or `table.column`, compared without case; `*` ends a prefix."""

@@ -28,13 +28,15 @@ def register(app: typer.Typer) -> None:
 
 def mask(
     as_json: Annotated[bool, typer.Option("--json", help='Lines in are {"value": …}, lines out JSON too.')] = False,
-    policy: Annotated[Path | None, typer.Option(help="A policy file, for its field rules; else the default.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="A policy file, for what it says of masking; else the default.")
+    ] = None,
 ) -> None:
     """Text on stdin, masked text on stdout: as the recorder's masker would keep it."""
     from mask.masker import masker_for
     from schemas.ids import SessionId
 
-    masker = masker_for(secrets.token_bytes(32), _field_rules(policy))(SessionId("stdin"))
+    masker = masker_for(secrets.token_bytes(32), *_rules(policy))(SessionId("stdin"))
     if as_json:
         while line := sys.stdin.buffer.readline(LARGEST_LINE + 1):
             if line.strip():
@@ -47,13 +49,14 @@ def mask(
         note(f"withheld: {masked.withheld} (what cannot be read, or is too much, is never passed)")
 
 
-def _field_rules(policy: Path | None) -> Any:
+def _rules(policy: Path | None) -> Any:
     from policy import rules
     from policy.document import RulesInvalid
 
     try:
         text = rules.default_text() if policy is None else policy.read_text(encoding="utf-8")
-        return rules.parse(text).field_rules
+        found = rules.parse(text)
+        return found.field_rules, found.detect
     except (OSError, UnicodeDecodeError) as e:
         fail(f"{policy}: cannot be read ({type(e).__name__})")
     except RulesInvalid as e:

@@ -70,12 +70,32 @@ def is_card(digits: bytes) -> bool:
     return SHORTEST <= len(digits) <= LONGEST and issued(digits) and luhn(digits)
 
 
+_HEX = b"0123456789ABCDEFabcdef"
+_DIGESTS = frozenset((32, 40, 48, 56, 64, 96, 128))  # letters of hex: MD5, SHA-1, SHA-2, ids of traces
+_UUID = re.compile(rb"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
+
+
+def in_digest(data: bytes, start: int, end: int) -> bool:
+    """Whether these digits are a part of a digest in hex, or of a UUID: chance makes cards in both."""
+    left, right = data[max(0, start - 128) : start], data[end : end + 128]
+    before = len(left) - len(left.rstrip(_HEX + b"-"))
+    after = len(right) - len(right.lstrip(_HEX + b"-"))
+    run = data[start - before : end + after]
+    if before + after and len(run) in _DIGESTS and b"-" not in run:
+        return (
+            data[start - before - 1 : start - before].isalnum()
+            is data[end + after : end + after + 1].isalnum()
+            is False
+        )
+    return len(run) == 36 and _UUID.fullmatch(run) is not None
+
+
 def find(view: View) -> Iterator[Finding]:
     data = view.data
     for chain in _CHAINS.finditer(data):
         start, end = chain.span()
         if end - start <= LONGEST and chain[0].isdigit():
-            if is_card(chain[0]):
+            if is_card(chain[0]) and not in_digest(data, start, end):
                 yield Finding(start, end, Kind.CARD, chain[0].decode())
             continue
         groups = [match.span() for match in _GROUPS.finditer(data, start, end)]
@@ -100,7 +120,7 @@ def _in_chain(data: bytes, chain: list[tuple[int, int]]) -> Iterator[Finding]:
             shape.append(end - begin)
             if length >= SHORTEST and (not apart or tuple(shape) in _PRINTED):
                 digits = data[start:end] if nth == first else data[start:end].translate(None, _NO_DIGITS)
-                if is_card(digits):
+                if is_card(digits) and not in_digest(data, start, end):
                     yield Finding(start, end, Kind.CARD, digits.decode())
 
 
@@ -115,4 +135,13 @@ def _anywhere(data: bytes, start: int, end: int) -> Iterator[Finding]:
                 yield Finding(at, at + length, Kind.CARD, digits.decode())
 
 
-DETECTOR = Detector("card", FILTERS, find)
+DETECTOR = Detector(
+    "card",
+    FILTERS,
+    find,
+    "ISO/IEC 7812-1, annex B (Luhn); the networks' published ranges",
+    ("«4111111111111111»", "«4111-1111-1111-1111»", "«3782 822463 10005»", "«2223003122003222»",
+     "«6205500000000000004»", "2026 «4111 1111 1111 1111» 12/29", "x«4111111111111111»x", "9999«4111111111111111»1000"),
+    ("4111111111111112", "1234567890123456", "4111 1111 1111", "9111111111111111", "2024-05-01 10:22:33",
+     "da39a3ee5e6b4b4111111111111111affed80709", "41111111-1111-4111-8111-111111111111", "1722222222222222"),
+)  # fmt: skip

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from mask.kinds import Detector, Finding, Kind, compiled
 from mask.normal import View
+from mask.values.near import windows
 
 # --- social security numbers ----------------------------------------------------
 
@@ -51,25 +52,6 @@ def find_named_ssn(view: View) -> Iterator[Finding]:
     for start, end in windows(data, _SAYS_SSN, _BEFORE, _AFTER):
         for match in _NINE.finditer(data, start, end):
             yield Finding(*match.span(), Kind.SSN, match[0].decode("latin-1"))
-
-
-def windows(data: bytes, says: object, before: int, after: int) -> Iterator[tuple[int, int]]:
-    """The surroundings of each match of `says`, up to a barrier, joined where they meet."""
-    start = end = -1
-    for match in says.finditer(data):  # type: ignore[attr-defined]
-        first, last = match.span()
-        left = data.rfind(b"\x82", max(0, first - before), first)
-        left = left + 1 if left >= 0 else max(0, first - before)
-        right = data.find(b"\x82", last, last + after)
-        right = right if right >= 0 else min(len(data), last + after)
-        if left <= end:
-            end = max(end, right)
-            continue
-        if end >= 0:
-            yield start, end
-        start, end = left, right
-    if end >= 0:
-        yield start, end
 
 
 # --- e-mail addresses -------------------------------------------------------------
@@ -148,8 +130,38 @@ def is_iban(letters: str) -> bool:
 
 
 DETECTORS = (
-    Detector("ssn", (SSN_FILTER,), find_ssn),
-    Detector("ssn_named", (_SAYS,), find_named_ssn),
-    Detector("email", EMAIL_FILTERS, find_email),
-    Detector("iban", IBAN_FILTERS, find_iban),
-)
+    Detector(
+        "ssn",
+        (SSN_FILTER,),
+        find_ssn,
+        'SSA, "Social Security Number Randomization"; IRS, ITIN groups',
+        ("«536-90-4399»", "is «536 90 4399».", "(«536.90.4399»)", "«536\u201190\u20114399»", "«912-70-1234»"),
+        ("536904399", "000-12-3456", "666-12-3456", "900-12-3456", "536-00-4399", "536-90-0000", "536-90.4399",
+         "1536-90-4399", "2024-05-01"),
+    ),
+    Detector(
+        "ssn_named",
+        (_SAYS,),
+        find_named_ssn,
+        "SSA; nine digits near a word that says so",
+        ("ssn «536904399»", "SSN: «536-904399»", "social security no. is «536904399»", "tax id «536904399»"),
+        ("session 536904399", "ssn 53690439", "ssn 5369043991"),
+    ),
+    Detector(
+        "email",
+        EMAIL_FILTERS,
+        find_email,
+        "RFC 5321, section 4.5.3.1; RFC 6531 and 5890 for other scripts",
+        ("«bob@example.com»", "<«bob.smith+x@mail.example.co.uk»>", "user=«bob%40example.com»&x=1",
+         "«björn@exämple.se»", "«bob@xn--exmple-cua.se»", "«a@b.co»,«c@d.co»"),
+        ("@bob", "bob@localhost", "a @ b.com", "1@2.3", "v1@1.2.3", "user@10.0.0.1"),
+    ),
+    Detector(
+        "iban",
+        IBAN_FILTERS,
+        find_iban,
+        "ISO 13616 registry (length by country), ISO 7064 MOD 97-10",
+        ("«GB82 WEST 1234 5698 7654 32»", "«DE89370400440532013000»", "iban«NL91ABNA0417164300»"),
+        ("GB83 WEST 1234 5698 7654 32", "XX82 WEST 1234 5698 7654 32", "GB82 WEST 1234 5698"),
+    ),
+)  # fmt: skip

@@ -77,7 +77,7 @@ async def _on_journal(
     tools = Tools(
         signer=keyfiles.load_signer(keys, "pipeline"),
         rules=rules,
-        masker=masker_for(keyfiles.load_secret(keys, "token"), rules.field_rules),
+        masker=masker_for(keyfiles.load_secret(keys, "token"), rules.field_rules, rules.detect),
         fingerprint_secret=keyfiles.load_secret(keys, "fingerprint"),
         content_key=lambda session: None,
     )

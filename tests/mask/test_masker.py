@@ -81,7 +81,7 @@ def test_a_planted_value_is_found(planted: str, carrier: str) -> None:
 HARMLESS = [
     "", "done", "shipped", "Widget blue 12", "2024-05-01T10:22:33.123Z", "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
     "da39a3ee5e6b4b0d3255bfef95601890afd80709", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-    "order 1234567890", "4111 1111 1111 1112", "192.168.0.1:5432", "+49 30 901820", "1,299,000.00", "000-12-3456",
+    "order 1234567890", "4111 1111 1111 1112", "192.168.0.1:5432", "+0530", "1,299,000.00", "000-12-3456",
     "GB83 WEST 1234 5698 7654 32", "https://example.com/a/b?page=2&sort=asc", "@channel hello", "a @ b",
     '{"id": 1, "status": "paid", "tags": ["a", "b"], "total": 19.99, "ok": true, "x": null}',
     '{"max_tokens": 512, "password_changed_at": "2024-01-01", "is_secret": false, "token": null}',

@@ -19,7 +19,7 @@ SECRETS = [
     ("sk_live_" + "a1B2c" * 5, "stripe_key"),
     ("AIza" + "a1B2c" * 7, "google_key"),
     ("ya29." + "a1B2c" * 6, "google_key"),
-    ("npm_" + "a1B2c" * 7, "secret"),
+    ("npm_" + "a1B2c" * 7, "npm_token"),
     ("Bearer abcdefghijklmnop1234", "secret"),
     ("AKIAIOSFODNN7EXAMPLE", "aws_access_key"),
     ("ASIAIOSFODNN7EXAMPLE", "aws_access_key"),

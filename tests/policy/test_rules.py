@@ -13,7 +13,7 @@ import pytest
 from policy import rules
 from policy.context import Context
 from policy.rules import RulesInvalid, parse
-from schemas.judging import FieldAction, FieldRule, SessionFacts
+from schemas.judging import Detect, FieldAction, FieldRule, SessionFacts
 from schemas.records import ApproverRule, Band, Claim, Decision, Effect
 from tests.policy.many_rules import many_rules
 
@@ -41,6 +41,7 @@ FULL = textwrap.dedent(
     reviewers:
       - {{name: alice, key: "{KEY}", groups: [reviewers, dba], identities: [alice-ci]}}
       - {{name: bob, key: "{OTHER}", groups: [oncall]}}
+    detect: [ip_address]
     mask:
       ssn: token
       "users.email": withhold
@@ -70,6 +71,7 @@ def test_everything_in_the_file_comes_back() -> None:
         FieldRule("ssn", FieldAction.TOKEN),
         FieldRule("users.email", FieldAction.WITHHOLD),
     )
+    assert found.detect == (Detect.IP_ADDRESS,)
     assert found.functions_allowed == {"app.total"}
 
 
