@@ -14,6 +14,7 @@ from schemas.records import (
     Beat,
     Boot,
     CloseReason,
+    CommandKind,
     Exchange,
     Gap,
     LedgerEntry,
@@ -128,7 +129,8 @@ def _add(to: _Boot, entry: LedgerEntry) -> None:
     elif isinstance(body, SessionClosed):
         to.closed[body.session] = body
     elif isinstance(body, Exchange):
-        to.commands.setdefault(body.session, set()).add(body.number)
+        if body.kind is not CommandKind.RESUME:  # more of an earlier command's rows: the close does not count it
+            to.commands.setdefault(body.session, set()).add(body.number)
         to.results[body.result] = to.results.get(body.result, 0) + 1
     elif isinstance(body, Gap):
         to.gaps += 1

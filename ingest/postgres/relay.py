@@ -374,8 +374,9 @@ class Relay:
             self.refused[refusal.why] += 1
         for message in messages:
             verdict = message.verdict
-            if verdict is not None:
+            if message.kind in b"QBF":  # a verdict or not: what is refused unread is a command too
                 self.commands += 1
+            if verdict is not None:
                 if verdict.uses:
                     self.used = True
                 if durable is Durability.BY_EFFECT and not verdict.read_only:

@@ -284,6 +284,9 @@ def test_the_population_counts_every_kind_and_what_beats_know_more(tmp_path: Pat
     (row,) = count(entries(bodies()))
     assert (row.recorder, row.boot, row.opened, row.closed, row.complete, row.cut) == (GATEWAY, 1, 1, 1, 1, 0)
     assert (row.executed, row.unknown, row.beat_opened, row.unledgered, row.farewell) == (2, 1, 2, 1, True)
+    more = replace(exchange(4), kind=CommandKind.RESUME)
+    (row,) = count(entries([*bodies(), more]))
+    assert (row.complete, row.executed) == (1, 3), "the close counts commands, not fetches of one's portal"
 
 
 @pytest.mark.parametrize(("value", "text"), [("=1", "'=1"), ("-x", "'-x"), ("@a", "'@a"), (-1, "-1"), ("ok", "ok")])

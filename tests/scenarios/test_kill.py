@@ -27,12 +27,13 @@ class Load:
 
     url: str
     clients: int = 4
+    first: int = 0  # number of the first client: loads one after another need marks of their own
     answered: set[str] = field(default_factory=set)
     sent: int = 0
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Load:
-        self._threads = [threading.Thread(target=self._client, args=(n,)) for n in range(self.clients)]
+        self._threads = [threading.Thread(target=self._client, args=(self.first + n,)) for n in range(self.clients)]
         for thread in self._threads:
             thread.start()
         return self

@@ -10,9 +10,11 @@ import pytest
 from psycopg import pq
 
 from schemas.frames import Frame, FrameKind
-from schemas.records import Result
+from schemas.records import CommandKind, Result
 from stream.exchange import RawExchange
 from stream.transcript import Transcript
+from tests.ingest.postgres.test_group import raw
+from wire.postgres import messages as m
 
 
 def test_psycopg_and_its_frames(bench: Any) -> None:
@@ -105,14 +107,36 @@ def test_a_full_journal_refuses_and_recovers(bench: Any, postgres: Any) -> None:
     assert "never recorded" not in postgres.log_since(size)
 
 
-def _exchanges(bench: Any) -> list[tuple[bytes, Result]]:
-    """What the pipeline makes of these frames, as one segment: whatever went wrong, no later command is passed over."""
+def _raws(bench: Any) -> list[RawExchange]:
+    """What the pipeline makes of these frames, as one segment."""
     transcript = Transcript(bench.journal.recorder)
     transcript.segment(bench.journal.boot)
     items = [
         item for session, kind, data in bench.journal.frames for item in transcript.feed(Frame(0, session, kind, data))
     ]
-    return [(i.what.text, i.what.result) for i in items if isinstance(i.what, RawExchange)]
+    return [i.what for i in items if isinstance(i.what, RawExchange)]
+
+
+def _exchanges(bench: Any) -> list[tuple[bytes, Result]]:
+    """Whatever went wrong, no later command is passed over."""
+    return [(raw.text, raw.result) for raw in _raws(bench)]
+
+
+async def test_each_command_that_the_close_counts_is_an_exchange_and_no_other_is(bench: Any) -> None:
+    """Else a session is never complete: fetches of a portal, a text that is not UTF-8, a function call."""
+    db = await asyncpg.connect(bench.url())
+    async with db.transaction():
+        assert len([row async for row in db.cursor("select generate_series(1, 5)", prefetch=2)]) == 5
+    await db.close()
+    with psycopg.connect(bench.url(), autocommit=True) as c:
+        assert raw(c, m.query(b"select '\xff'"))[:1] == b"E"
+        assert raw(c, m.frame("F", bytes(10)))[:1] == b"E"
+        c.execute("select 2")
+    found = _raws(bench)
+    assert [one.kind for one in found].count(CommandKind.RESUME) == 2
+    counted = [one for one in found if one.kind is not CommandKind.RESUME]
+    assert {one.kind for one in counted} == {CommandKind.SIMPLE, CommandKind.EXTENDED, CommandKind.FUNCTION}
+    assert len(counted) == bench.running.gateway.metrics.commands == 6
 
 
 @pytest.mark.parametrize("how", ["simple", "extended", "pipeline", "prepare only"])
