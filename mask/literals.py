@@ -40,9 +40,14 @@ _LETTERS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
 def mask_sql(sql: str, search: Search, tokens: Tokens, counts: Counts) -> str:
     """Raises DetectorFailed, TooMuch; never Unparsable."""
+    if search.plain.get(sql):
+        return sql
     key = blind(sql.encode()) if sql.isascii() else b""
     if key and search.numeric.get(key):
-        return _Statement(sql, [], Named(), search, tokens, counts).masked()
+        shown = _Statement(sql, [], Named(), search, tokens, counts).masked()
+        if shown == sql and len(sql) <= LONGEST and key.endswith(sql.encode()):  # no number, so it will come again
+            search.plain.keep(sql, True, len(sql))
+        return shown
     try:
         tree = parse(sql)
         spans = literals(sql)

@@ -80,6 +80,8 @@ class Search:
         self._without = Filters(values)
         self.numeric: Generations[bytes, bool] = Generations(4096, 8 << 20)
         """Statements, by their blind key: are their constants numbers alone, and without a name that has a rule?"""
+        self.plain: Generations[str, bool] = Generations(4096, 8 << 20)
+        """Statements in which nothing is masked, whoever says them."""
 
     def clean(self, data: bytes) -> bool:
         """Nothing is in these bytes of a view, and nothing is encoded in them."""

@@ -13,6 +13,7 @@ from mask.copy_shape import Shape, shapes
 from mask.literals import parameter_names
 from schemas.records import Effect, Found, Result
 from stream.exchange import RawExchange
+from wire.generations import Generations
 from wire.postgres import messages as m
 from wire.postgres.grammar import parse
 from wire.postgres.reader import RemoteFault
@@ -61,6 +62,8 @@ class Masking:
     """One exchange's masking under way: counts what was found."""
 
     masker: Masker
+    clean: Generations[str, bool]
+    """Names that this version of the rules leaves as they are, in every session."""
     found: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
 
@@ -71,7 +74,8 @@ class Masking:
     def _count(self, masked: Masked | Copied) -> None:
         for found in masked.found:
             self.found[found.type] += found.count
-        self.withheld += int(masked.withheld)
+        if masked.withheld:
+            self.withheld += int(masked.withheld)
 
     def sql(self, text: bytes) -> str:
         return self._take(self.masker.sql(text.decode("utf-8", "replace")))
@@ -80,7 +84,13 @@ class Masking:
         return self._take(self.masker.text(raw.decode("utf-8", "replace")))
 
     def name(self, name: str) -> str:
-        return self._take(self.masker.text(name))[:_MOST_NAME]
+        """Of a column, a relation, a tag: the same few again and again, and most with nothing in them to mask."""
+        if self.clean.get(name):
+            return name
+        masked = self.masker.text(name)
+        if masked.text == name and len(name) <= _MOST_NAME:
+            self.clean.keep(name, True, len(name))
+        return self._take(masked)[:_MOST_NAME]
 
     def value(self, raw: bytes | None, oid: int, form: int, column: str) -> str | None:
         if raw is None:
@@ -134,14 +144,12 @@ def _parameter_names(text: bytes) -> dict[int, str]:
 def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
     columns = [masking.name(c.name.decode("utf-8", "replace")) for c in raw.columns]
     rows: list[list[str | None]] = []
+    before: tuple[m.Column, ...] | None = None
+    shown: list[tuple[int, int, str]] = []  # of each column: type, format, name; the same for most rows
     for described, values in raw.rows:
-        row = []
-        for n, value in enumerate(values):
-            known = described[n] if n < len(described) else None
-            name = known.name.decode("utf-8", "replace") if known else ""
-            form = _result_format(raw, n, known)
-            row.append(masking.value(value, known.type_oid if known else 0, form, name))
-        rows.append(row)
+        if described is not before or len(values) != len(shown):
+            before, shown = described, [_shown(raw, n, described) for n in range(len(values))]
+        rows.append([masking.value(value, *how) for value, how in zip(values, shown, strict=True)])
     copied, cut = _copied(masking, raw)
     return {
         "columns": columns,
@@ -180,8 +188,15 @@ def _shapes(text: bytes) -> tuple[Shape | None, ...]:
         return ()
 
 
+def _shown(raw: RawExchange, n: int, described: tuple[m.Column, ...]) -> tuple[int, int, str]:
+    """Of column `n`: its type, its format, its name."""
+    known = described[n] if n < len(described) else None
+    name = known.name.decode("utf-8", "replace") if known else ""
+    return known.type_oid if known else 0, _result_format(raw, n, known), name
+
+
 def _result_format(raw: RawExchange, n: int, known: m.Column | None) -> int:
-    """Of column `n`. A statement's description says text whatever its Bind asked for: the Bind is believed."""
+    """A statement's description says text whatever its Bind asked for: the Bind is believed."""
     asked = raw.result_formats
     if len(asked) == 1:
         return asked[0]
@@ -191,7 +206,7 @@ def _result_format(raw: RawExchange, n: int, known: m.Column | None) -> int:
 
 
 def tag(masking: Masking, raw: RawExchange) -> str:
-    return masking.text(b"; ".join(raw.tags))[:_MOST_NAME]
+    return masking.name(b"; ".join(raw.tags).decode("utf-8", "replace"))
 
 
 def told(masking: Masking, payload: bytes) -> dict[str, str]:
@@ -220,5 +235,8 @@ def bounded(masking: Masking, content: dict[str, Any]) -> bytes:
     return raw
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
 def as_bytes(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8", "replace")
+    return _JSON.encode(content).encode("utf-8", "replace")

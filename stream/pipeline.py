@@ -75,6 +75,7 @@ class Known:
     def __init__(self) -> None:
         self.judgements: Generations[tuple[SessionFacts, bytes], Judgement] = Generations(4096, 8 << 20)
         self.fingerprints: Generations[bytes, bytes] = Generations(4096, 8 << 20)
+        self.clean: Generations[str, bool] = Generations(4096, 8 << 20)
 
 
 ContentKey = Callable[[SessionId], bytes | None]
@@ -248,7 +249,7 @@ class _Making:
         masker = self._maskers.get(session)
         if masker is None:
             masker = self._maskers[session] = self._tools.masker(session)
-        return content.Masking(masker)
+        return content.Masking(masker, self._tools.known.clean)
 
     def _encrypt(self, session: SessionId, place: bytes, plain: bytes) -> tuple[bytes, bytes]:
         """(ciphertext, its SHA-256); nothing where the session's content was erased."""

@@ -121,11 +121,12 @@ class Session:
 
     def tell_server(self, kind: str, payload: bytes = b"") -> Operation | None:
         operation = self.dialogue.server(kind, payload)
-        told = Told(False, kind, payload if kind == "Z" else b"")
         if self.dialogue.is_idle:
             self.log.clear()
-        elif kind not in "NSAd" and not (kind == "D" and self.log and self.log[-1] == told):
-            self.log.append(told)  # one DataRow moves the Dialogue as far as a thousand
+        elif kind not in "NSAd":
+            told = Told(False, kind, payload if kind == "Z" else b"")
+            if not (kind == "D" and self.log and self.log[-1] == told):
+                self.log.append(told)  # one DataRow moves the Dialogue as far as a thousand
         return operation
 
 
@@ -439,7 +440,7 @@ class Transcript:
             self._described(session, operation, m.parse_row_description(payload))
         if isinstance(raw, RawExchange):
             _take(raw, kind, payload)
-        return self._finished(session, kind, micros)
+        return [] if kind in "Dd" else self._finished(session, kind, micros)  # data ends nothing
 
     def _described(self, session: Session, operation: Operation, columns: tuple[m.Column, ...]) -> None:
         if operation.kind == "D" and operation.portal:

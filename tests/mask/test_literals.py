@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mask.literals import parameter_names
+from mask.masker import Masked, masker_for
+from schemas.ids import SessionId
 from tests.mask.conftest import PLANTED, core, session
 from wire.postgres.grammar import parse
 
@@ -127,3 +129,13 @@ def test_a_planted_value_in_any_quotes(planted: str, around: str) -> None:
     quoted = f"{around} {text}".replace("'", "''")
     for sql in (f"SELECT '{quoted}'", f"SELECT 1 /* {text} */", f"SELECT $q${text} {around}$q$", f"SELECT E'{text}'"):
         assert core(text) not in str(MASKER.sql(sql).text)
+
+
+def test_a_statement_with_something_to_mask_is_masked_each_time_and_another_passes() -> None:
+    of = masker_for(b"t" * 32)
+    maskers = [of(SessionId("a")), of(SessionId("a")), of(SessionId("b"))]  # they share what was learned
+    shown = [masker.sql('SELECT id AS "ann@example.com" FROM t') for masker in maskers]
+    assert [[(found.type, found.count) for found in each.found] for each in shown] == [[("email", 1)]] * 3
+    assert shown[0].text == shown[1].text != shown[2].text
+    for masker in maskers:
+        assert masker.sql("SELECT id FROM t WHERE id = $1") == Masked("SELECT id FROM t WHERE id = $1")

@@ -11,6 +11,7 @@ from schemas.ids import SessionId
 from schemas.records import CommandKind
 from stream import content
 from stream.exchange import RawExchange
+from stream.pipeline import Known
 from wire.postgres.messages import Column
 
 INT8, TEXT = 20, 25
@@ -19,7 +20,7 @@ CARD = 4012888888881881
 
 @pytest.fixture
 def masking() -> content.Masking:
-    return content.Masking(masker_for(b"t" * 32)(SessionId("r.0.00000000/0/1")))
+    return content.Masking(masker_for(b"t" * 32)(SessionId("r.0.00000000/0/1")), Known().clean)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,16 @@ def test_text_rows(masking: content.Masking) -> None:
     row = _answer(masking, (), (str(CARD).encode(), b"plain"))
     assert row[0].startswith("tok:card:")
     assert row[1] == "plain"
+
+
+def test_a_name_with_something_to_mask_is_masked_and_counted_each_time() -> None:
+    clean = Known().clean
+    shown = []
+    for session in ("r.0.00000000/0/1", "r.0.00000000/0/2"):
+        for _ in range(2):
+            masking = content.Masking(masker_for(b"t" * 32)(SessionId(session)), clean)
+            shown.append(masking.name("ann@example.com"))
+            assert masking.name("region") == "region"
+            assert [(found.type, found.count) for found in masking.counts()] == [("email", 1)]
+    assert len(set(shown)) == 2
+    assert not any("ann" in name for name in shown)

@@ -15,6 +15,7 @@ from schemas.ids import RecorderId, SessionId
 from schemas.records import Elided, Result, SessionContext
 from stream import content
 from stream.exchange import MOST_CAPTURED, RawExchange
+from stream.pipeline import Known
 from stream.transcript import Transcript
 from wire.postgres import messages as m
 
@@ -53,7 +54,7 @@ def exchanges(*frames: Frame) -> list[RawExchange]:
 
 
 def answers(*frames: Frame) -> list[dict[str, object]]:
-    return [content.answer(content.Masking(MASKER), raw) for raw in exchanges(*frames)]
+    return [content.answer(content.Masking(MASKER, Known().clean), raw) for raw in exchanges(*frames)]
 
 
 def copied_in(sql: bytes, *payloads: bytes) -> list[str]:
@@ -147,7 +148,7 @@ def test_the_last_value_of_a_copy_that_did_not_end_well_may_be_half_of_one(how: 
     items += transcript.lose(30)
     (raw,) = [item.what for item in items if isinstance(item.what, RawExchange)]
     assert raw.result is {"failed": Result.FAILED, "gone": Result.UNKNOWN, "cut": Result.EXECUTED}[how]
-    assert content.answer(content.Masking(MASKER), raw)["copied"] == ["1\tx\n", "2\twithheld:12"]
+    assert content.answer(content.Masking(MASKER, Known().clean), raw)["copied"] == ["1\tx\n", "2\twithheld:12"]
 
 
 def test_the_stream_ends_at_the_first_hole() -> None:
@@ -158,7 +159,7 @@ def test_the_stream_ends_at_the_first_hole() -> None:
         server(COPY_OUT, data(half, b"x" * MOST_CAPTURED, b"881881\n"), COPY_DONE, done(b"COPY 1"), READY),
     )
     assert raw.copies()[0] == half
-    answer = content.answer(content.Masking(MASKER), raw)
+    answer = content.answer(content.Masking(MASKER, Known().clean), raw)
     assert answer["copied"] == ["withheld:8"]
     assert answer["excerpt"]
 

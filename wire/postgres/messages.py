@@ -13,6 +13,7 @@ from functools import lru_cache
 from wire.postgres.reader import RemoteFault
 
 MOST_FIELDS = 65_535
+_ENDS_EARLY, _TOO_LONG = "a message ends before its fields do", "a message is longer than its fields"
 
 
 def frame(kind: str, payload: bytes = b"") -> bytes:
@@ -30,7 +31,7 @@ class _Payload:
 
     def take(self, n: int) -> bytes:
         if n < 0 or len(self.data) - self.at < n:
-            raise RemoteFault("a message ends before its fields do")
+            raise RemoteFault(_ENDS_EARLY)
         self.at += n
         return self.data[self.at - n : self.at]
 
@@ -56,7 +57,7 @@ class _Payload:
 
     def done(self) -> None:
         if self.at != len(self.data):
-            raise RemoteFault("a message is longer than its fields")
+            raise RemoteFault(_TOO_LONG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,8 @@ def parse_bind(payload: bytes) -> Bind:
     source = _Payload(payload)
     portal, statement = source.cstring(), source.cstring()
     codes = _format_codes(source)
-    values: list[bytes | None] = []
-    for _ in range(source.uint16()):
-        length = source.int32()
-        if length < -1:
-            raise RemoteFault("a parameter has a negative length")
-        values.append(None if length == -1 else source.take(length))
+    count = source.uint16()
+    values, source.at = _values(source.data, source.at, count)
     results = _format_codes(source)
     source.done()
     return Bind(portal, statement, tuple(values), _spread(codes, len(values)), results)
@@ -197,15 +194,27 @@ def _row_description(payload: bytes) -> tuple[Column, ...]:
 
 
 def parse_data_row(payload: bytes) -> tuple[bytes | None, ...]:
-    source = _Payload(payload)
+    if len(payload) < 2:
+        raise RemoteFault(_ENDS_EARLY)
+    values, at = _values(payload, 2, int.from_bytes(payload[:2], "big"))
+    if at != len(payload):
+        raise RemoteFault(_TOO_LONG)
+    return tuple(values)
+
+
+def _values(data: bytes, at: int, count: int) -> tuple[list[bytes | None], int]:
+    """So many values from `at` on, and where they end: what there is most of, so it is read without a `_Payload`."""
     values: list[bytes | None] = []
-    for _ in range(source.uint16()):
-        length = source.int32()
+    for _ in range(count):
+        start = at + 4
+        length = int.from_bytes(data[at:start], "big", signed=True)
+        if len(data) < start or len(data) - start < length:
+            raise RemoteFault(_ENDS_EARLY)
         if length < -1:
             raise RemoteFault("a value has a negative length")
-        values.append(None if length == -1 else source.take(length))
-    source.done()
-    return tuple(values)
+        at = start if length == -1 else start + length
+        values.append(None if length == -1 else data[start:at])
+    return values, at
 
 
 def parse_fields(payload: bytes) -> Fields:
