@@ -96,12 +96,18 @@ class Coverage:
     """How far the ledger has this journal under a checkpoint; files behind that go."""
 
     def __init__(
-        self, recorder: RecorderId, consumer: Consumer, prune: Callable[[str, int], Awaitable[object]]
+        self,
+        recorder: RecorderId,
+        consumer: Consumer,
+        prune: Callable[[str, int], Awaitable[object]],
+        written: Callable[[], tuple[int, int]],
     ) -> None:
-        """`prune(recorder, epoch)` deletes the files of epochs before `epoch` that nobody needs any more."""
+        """`prune(recorder, epoch)` deletes the files of epochs before `epoch` that nobody needs any more; `written`
+        is how far the journal goes, (epoch, chunk)."""
         self._recorder, self._source = recorder, journal_source(recorder)
-        self._consumer, self._prune = consumer, prune
+        self._consumer, self._prune, self._written = consumer, prune, written
         self.last = START
+        self.beyond = False  # the ledger has more of this recorder than it wrote: somebody else has its name
 
     async def look(self) -> None:
         """Marks that are not read in time cost disk space, nothing else."""
@@ -109,6 +115,8 @@ class Coverage:
             for message in await self._consumer.batch(1000, 0.0):
                 if message.topic == COVERED and message.key == self._source.encode():
                     self._take(message.value)
+            if self.beyond:
+                return
             if self.last.major > 0:
                 await self._prune(self._recorder, self.last.major)
         except OffsetLost as lost:  # the newest mark of a source is still there, or comes
@@ -124,3 +132,4 @@ class Coverage:
             return
         if isinstance(mark, Covered) and mark.source == self._source:
             self.last = max(self.last, mark.last)
+            self.beyond = self.last[:2] > self._written()

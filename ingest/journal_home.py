@@ -15,11 +15,16 @@ from seal.segment import next_chain, sign_segment
 from seal.sign import Signer
 
 LAST_BEAT = "beats.last"
+NOT_ALONE = "not-alone"
 _SUFFIX = re.compile(r"[0-9a-f]{8}")
 
 
 class RecorderTaken(RuntimeError):
     """Another process writes this journal."""
+
+
+class NotAlone(RuntimeError):
+    """Another recorder has this one's name. The next start takes a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ def identity(name: str, root: Path) -> tuple[RecorderId, Path]:
     """The recorder of this name (`<gateway>.<worker>`) whose journal is under `root`, or a new one.
 
     A folder that registered a boot once and has no epoch file any more is a lost disk: a new recorder, since
-    positions must never go back.
+    positions must never go back. So is one whose twin was met.
     """
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = [p for p in sorted(root.iterdir()) if p.name.startswith(name + ".") and _usable(p, name)]
@@ -47,7 +52,14 @@ def identity(name: str, root: Path) -> tuple[RecorderId, Path]:
 def _usable(place: Path, name: str) -> bool:
     if not place.is_dir() or not _SUFFIX.fullmatch(place.name.removeprefix(name + ".")):
         return False
+    if (place / NOT_ALONE).exists():
+        return False
     return bool(journal.epochs(place)) or not (place / LAST_BEAT).exists()
+
+
+def give_up(place: Path) -> None:
+    """This folder's recorder has a twin: nobody writes it again. What is in it stays. Raises OSError."""
+    (place / NOT_ALONE).touch(0o600)
 
 
 def lock(place: Path) -> int:

@@ -32,7 +32,7 @@ from bus.topics import Consumer, Producer
 from ingest.beats import Beats, Coverage
 from ingest.durability import GroupSync, Waiting, refuse, release
 from ingest.epoch import Epoch
-from ingest.journal_home import RecorderTaken, identity, lock, sign_what_is_left
+from ingest.journal_home import NotAlone, RecorderTaken, give_up, identity, lock, sign_what_is_left
 from ingest.settings import Durability
 from schemas.codec import encode
 from schemas.frames import ASKING, HEADER, FrameKind
@@ -41,7 +41,7 @@ from schemas.records import Beat, Boot, BootMark, Elided, PolicyInForce
 from seal.keyfiles import MaskerPublic
 from seal.sign import Signer
 
-__all__ = ["Recorder", "RecorderTaken"]
+__all__ = ["NotAlone", "Recorder", "RecorderTaken"]
 
 LATE_S = 0.02
 EARLY_BYTES = 256 * 1024  # frames that nobody waits for are written at once above this
@@ -92,7 +92,8 @@ class Recorder:
         self._tell_congested = congested
         self._loop = asyncio.get_running_loop()
         self._beats = Beats(self.recorder, self._place, signer, producer)
-        self._coverage = Coverage(self.recorder, covered, prune) if covered and prune else None
+        self._coverage = Coverage(self.recorder, covered, prune, self._written) if covered and prune else None
+        self._twin = asyncio.Event()
         self._sync = GroupSync(self._sync_settled, self._sync_failed)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -184,6 +185,23 @@ class Recorder:
     async def _look(self, coverage: Coverage) -> None:
         while not await self._stops_within(COVERED_S):
             await coverage.look()
+            if coverage.beyond:
+                _log.error("alarm", alarm="another recorder of this name", recorder=self.recorder)
+                give_up(self._place)
+                self._twin.set()
+                return
+
+    async def alone(self) -> None:
+        """As long as nobody else writes under this recorder's name. Raises NotAlone: then what is recorded here is
+        taken for the other's, and the gateway must end."""
+        await self._twin.wait()
+        raise NotAlone(
+            f"{self.recorder}: the ledger has more of it than was written here: its disk was cloned, or is an older "
+            "copy; the next start takes a new name, and what it wrote as this one is told of as Undecoded"
+        )
+
+    def _written(self) -> tuple[int, int]:
+        return self._epoch.number, self._epoch.next_chunk - 1
 
     async def _stops_within(self, seconds: float) -> bool:
         try:

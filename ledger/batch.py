@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache, lru_cache
 from typing import Any
 from zlib import crc32
@@ -53,12 +53,30 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What a recorder's newest beat or boot says of it: by this a disk that is lost is measured."""
+
+    epoch: int  # where its journal ended; -1 for none
+    chunk: int
+    opened: int  # sessions since the boot
+    closed: int
+    farewell: bool
+    at_us: int
+    gone: bool = False  # a Gap has told that nothing more comes
+
+    @property
+    def journal(self) -> Position:
+        return Position(self.epoch, self.chunk, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """Where a source stands, and SHA-256 of its newest message, to know a repeat from a conflict."""
 
     last: Position
     digest: bytes
     conflict: bytes = b""  # SHA-256 of the unlike message already told of, so that it is told once
+    heard: Heard | None = None  # of beats
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +167,10 @@ def _described(meta: BatchMeta) -> bytes:
         "root": meta.root.hex(),
         "before": [h.hex() for h in meta.before.hashes],
         "previous": meta.previous.hex(),
-        "cursors": [[source, list(k.last), k.digest.hex(), k.conflict.hex()] for source, k in meta.cursors],
+        "cursors": [
+            [source, list(k.last), k.digest.hex(), k.conflict.hex(), *([list(astuple(k.heard))] if k.heard else [])]
+            for source, k in meta.cursors
+        ],
         "consumed": [c.cluster, c.topic, c.partition, c.offset],
         "enrolled": [e.hex() for e in meta.enrolled],
         "schema": meta.schema.hex(),
@@ -161,8 +182,16 @@ def _meta(described: bytes) -> BatchMeta:
     try:
         d = json.loads(described)
         cursors = tuple(
-            (Source(source), Cursor(Position(*map(int, last)), bytes.fromhex(digest), bytes.fromhex(conflict)))
-            for source, last, digest, conflict in d["cursors"]
+            (
+                Source(source),
+                Cursor(
+                    Position(*map(int, last)),
+                    bytes.fromhex(digest),
+                    bytes.fromhex(conflict),
+                    Heard(*heard[0]) if heard else None,
+                ),
+            )
+            for source, last, digest, conflict, *heard in d["cursors"]
         )
         cluster, topic, partition, offset = d["consumed"]
         meta = BatchMeta(

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ledger.batch import Cursor, Item
-from ledger.entry import NotALeaf, Seen, look
-from schemas.ids import START, Source
-from schemas.records import Conflict, EventBatch, Gap
+from ledger.batch import Cursor, Heard, Item
+from ledger.entry import NotALeaf, Seen, look, read_leaf
+from schemas.ids import START, RecorderId, Source, journal_source
+from schemas.records import Beat, Boot, Conflict, EventBatch, Gap
 
 
 class BadMessage(ValueError):
@@ -76,4 +76,43 @@ def place(cursors: Mapping[Source, Cursor], batch: EventBatch, seen: list[Seen],
         return Unlike(told, replace(cursor, conflict=digest))
     gap = Gap(batch.source, at, batch.prior, "messages missing", now_us) if batch.prior > at else None
     new = [(Item(e.leaf, e.content), s.kind) for e, s in zip(batch.events, seen, strict=True) if s.position > at]
-    return Append(tuple(i for i, _ in new), tuple(k for _, k in new), Cursor(batch.last, digest), gap)
+    heard = _heard(batch, seen)
+    return Append(tuple(i for i, _ in new), tuple(k for _, k in new), Cursor(batch.last, digest, heard=heard), gap)
+
+
+def _heard(batch: EventBatch, seen: list[Seen]) -> Heard | None:
+    """By the last beat or boot in it."""
+    said = [read_leaf(e.leaf).body for e, s in zip(batch.events, seen, strict=True) if s.kind in ("Beat", "Boot")]
+    match said[-1:]:
+        case [Beat(head=head) as b]:
+            return Heard(head.epoch, head.chunk, b.opened, b.closed, b.farewell, b.at_us)
+        case [Boot() as b]:
+            return Heard(b.previous_epoch, b.previous_chunk, 0, 0, False, b.started_us)
+    return None
+
+
+def gone(cursors: Mapping[Source, Cursor], taken_over: Source, now_us: int) -> dict[Source, tuple[Gap, Cursor]]:
+    """Of each recorder whose place the one of these beats took without having its journal: what is missing of it.
+
+    By its beats; the cursor is for these, so that it is told once. A recorder with a farewell whose journal came
+    whole is at rest. The caller knows whether it has been silent for long enough: it may only be another replica.
+    """
+    found: dict[Source, tuple[Gap, Cursor]] = {}
+    place = taken_over.rpartition(".")[0]
+    for source, cursor in cursors.items():
+        heard = cursor.heard
+        if source == taken_over or source.rpartition(".")[0] != place or heard is None or heard.gone:
+            continue
+        journal = journal_source(RecorderId(source.partition(":")[2]))
+        at = cursors[journal].last if journal in cursors else START
+        if heard.farewell and heard.journal[:2] <= at[:2]:
+            continue
+        reason = (
+            f"{taken_over.partition(':')[2]} took its place without its journal. At its last beat: {heard.opened} "
+            f"sessions opened, {heard.closed} closed, journal written up to epoch {heard.epoch} chunk {heard.chunk}"
+        )
+        reason += "" if heard.farewell else "; what it recorded after that is unknown"
+        found[source] = (
+            Gap(journal, at, max(at, heard.journal), reason, now_us), replace(cursor, heard=replace(heard, gone=True)),
+        )  # fmt: skip
+    return found

@@ -19,7 +19,7 @@ from bus.topics import COVERED, EVENTS, Bus, Consumer, Message, OffsetLost
 from ledger.batch import Consumed, Cursor, Item
 from ledger.entry import leaf_bytes
 from ledger.recovery import Head, read_tripwire, refuse_older_store
-from ledger.sequencer import Append, BadMessage, Repeat, Unlike, admit, place
+from ledger.sequencer import Append, BadMessage, Repeat, Unlike, admit, gone, place
 from ledger.store import Store
 from ledger.succession import origin_of, shards
 from ledger.writer import Writer
@@ -57,6 +57,7 @@ class Cut:
     soon_entries: int = 256
     late_s: float = 10.0
     alive_s: float = 3600.0  # an idle shard says that it lives
+    silent_s: float = 60.0  # after which a recorder whose place another took is gone
 
 
 @dataclass(slots=True)
@@ -128,7 +129,8 @@ class LedgerService:
         self._consumer: Consumer = await self._bus.consumer(f"ledger-{self._first}", [EVENTS], [self._partition])
         self._producer = self._bus.producer()
         self._last: Message | None = None
-        self._committed_at = self._now()
+        self._committed_at = self._began = self._now()
+        self._moved_at: dict[Source, float] = {}
         self._waiting = self._fresh()
         await self._start()
         self.ready.set()
@@ -264,6 +266,18 @@ class LedgerService:
         w.urgent = w.urgent or not URGENT.isdisjoint(placed.kinds)
         w.cursors[batch.source] = placed.cursor
         w.moved.add(batch.source)
+        self._moved_at[batch.source] = self._now()
+        if placed.cursor.heard is not None:
+            await self._say_who_is_gone(batch.source)
+
+    async def _say_who_is_gone(self, beats: Source) -> None:
+        """A disk that is lost is a recorder that falls silent while another of its gateway speaks."""
+        for source, (gap, cursor) in gone(self._waiting.cursors, beats, self._clock()).items():
+            newest = max(self._moved_at.get(s, self._began) for s in (source, gap.missing_source))
+            if self._now() - newest > self._cut.silent_s:
+                self._log.error("alarm", alarm="recorder gone", source=source)
+                await self._own(gap)
+                self._waiting.cursors[source] = cursor
 
     # --- what waits, and the commit -------------------------------------------------
 

@@ -28,11 +28,13 @@ from seal.event_batch import sign_batch
 from seal.keyfiles import Enrolled
 from stream import memory
 from stream.memory import MemoryUnreadable
-from stream.opening import Poison, Stranger, open_segment
+from stream.opening import Poison, Stranger, check_signed, open_segment
 from stream.pipeline import EnsureKeys, Output, Tools, step, unopened, with_keys
 from stream.transcript import Session, Transcript
 
 VERSION = 2
+MOST_EPOCHS = 16
+"""Of a recorder, whose keys are remembered: an older segment that comes is taken for the repeat that it may be."""
 
 
 class StateBox(Protocol):
@@ -55,6 +57,7 @@ class _Recorder:
     name: RecorderId
     transcript: Transcript
     applied: tuple[int, int] = (-1, -1)  # (epoch, last chunk)
+    epochs: dict[int, tuple[str, int]] = field(default_factory=dict)  # digest of its key, last chunk applied
     asleep: dict[int, _Asleep] = field(default_factory=dict)
     stored: dict[int, dict[int, list[memory.Captured]]] = field(default_factory=dict)  # session, exchange: its parts
 
@@ -121,7 +124,8 @@ class MaskStage:
         plain = json.loads(head)
         if plain["v"] != VERSION:
             raise MemoryUnreadable("the pipeline's state is of another release")
-        known = _Recorder(name, Transcript(name), tuple(plain["applied"]), asleep)
+        known = _Recorder(name, Transcript(name), tuple(plain["applied"]), asleep=asleep)
+        known.epochs = {int(epoch): (digest, last) for epoch, (digest, last) in plain.get("epochs", {}).items()}
         weights = {int(number): weight for number, weight in plain["weights"].items()}
         known.transcript = Transcript(
             name,
@@ -192,14 +196,20 @@ class MaskStage:
             return self._unreadable_message(message, "journal damaged" if damaged else "not a journal segment")
         known = self._known.get(segment.recorder)
         at = (segment.epoch, segment.last)
-        if known is not None and at <= known.applied:
-            return ()
         try:
+            if known is not None and _is_forked(known, segment):
+                check_signed(segment, self._enrolled, message.time_us)
+                return self._unreadable_message(message, FORKED.format(segment, size=len(message.value)))
+            if known is not None and at <= known.applied:
+                return ()
             outputs = self._outputs(segment, known, message.time_us)
         except Stranger as e:
             return self._unreadable_message(message, str(e))
         self._done.size += len(message.value)
-        self._known[segment.recorder].applied = at
+        known = self._known[segment.recorder]
+        known.applied = at
+        known.epochs[segment.epoch] = (_key_digest(segment), segment.last)
+        known.epochs = dict(sorted(known.epochs.items())[-MOST_EPOCHS:])
         self._moved.add(segment.recorder)
         return outputs
 
@@ -243,11 +253,30 @@ class MaskStage:
         return [Output(EVENTS, source.encode(), encode(sign_batch(self._tools.signer, batch)))]
 
 
+FORKED = (
+    "not a repeat: {0.recorder} has written something else here (epoch {0.epoch}, chunks {0.first} to {0.last}, "
+    "{size} bytes): its disk was cloned, or an older copy of it came back"
+)
+
+
+def _is_forked(known: _Recorder, segment: JournalSegment) -> bool:
+    """Whether two write under this recorder's name: each makes a key of its own for an epoch of the same number."""
+    met = known.epochs.get(segment.epoch)
+    if met is None:
+        return min(known.epochs, default=segment.epoch) < segment.epoch < known.applied[0]
+    return met[0] != _key_digest(segment) or (segment.epoch < known.applied[0] and met[1] < segment.last)
+
+
+def _key_digest(segment: JournalSegment) -> str:
+    return hashlib.sha256(segment.sealed_key).hexdigest()[:16]
+
+
 def _head(known: _Recorder) -> bytes:
     transcript = known.transcript
     plain = {
         "v": VERSION,
         "applied": known.applied,
+        "epochs": {str(epoch): met for epoch, met in known.epochs.items()},
         "boot": transcript.boot,
         "micros": transcript.micros,
         "weights": {str(number): weight for number, weight in transcript.weights.items()},

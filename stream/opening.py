@@ -41,16 +41,21 @@ class Opened:
         return f"Opened({self.segment.recorder}, {self.segment.epoch}, {len(self.frames)} frames)"
 
 
+def check_signed(segment: JournalSegment, enrolled: Enrolled, at_us: int) -> None:
+    """Raises Stranger."""
+    try:
+        check_segment(segment, enrolled, at_us)
+    except (BadSignature, NotEnrolled) as e:
+        raise Stranger("the segment is not signed by an enrolled recorder") from e
+
+
 def open_segment(segment: JournalSegment, private: Callable[[str], bytes], enrolled: Enrolled, at_us: int) -> Opened:
     """Checks the recorder's signature, opens the chunks, unpacks the frames. Raises Stranger, Poison or NoMaskerKey.
 
     The header's signature covers the sealed epoch key, and only its recorder and the masker
     can seal a chunk under that key and number: so the chunks are the recorder's own.
     """
-    try:
-        check_segment(segment, enrolled, at_us)
-    except (BadSignature, NotEnrolled) as e:
-        raise Stranger("the segment is not signed by an enrolled recorder") from e
+    check_signed(segment, enrolled, at_us)
     if len(segment.chunks) != segment.last - segment.first + 1:
         raise Poison("the segment has another number of chunks than its header says")
     try:

@@ -144,7 +144,7 @@ def _run(name: str, role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) 
     """What cannot work until somebody mends it is one line and exit 2; what the next start may mend is 1."""
     from bus.journal import JournalDamaged, JournalUnwritable
     from bus.topics import BusDown, BusRefused
-    from ingest.recorder import RecorderTaken
+    from ingest.recorder import NotAlone, RecorderTaken
     from ledger.recovery import CannotRecover
     from ledger.store import StoreBroken, StoreRefused
     from ledger.writer import Fenced
@@ -157,7 +157,7 @@ def _run(name: str, role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) 
     except (configuration.ConfigInvalid, KeysUnusable, RulesInvalid, BusRefused, StoreRefused) as e:
         fail(str(e))
     except (
-        JournalDamaged, JournalUnwritable, BusDown, RecorderTaken, CannotRecover, StoreBroken, Fenced,
+        JournalDamaged, JournalUnwritable, BusDown, RecorderTaken, NotAlone, CannotRecover, StoreBroken, Fenced,
     ) as e:  # fmt: skip
         fail(f"{name}: {e}", 1)
     except OSError as e:

@@ -57,10 +57,12 @@ ALARMS = (
     "another bus",
     "another approvals topic",
     "another journal topic",
+    "another recorder of this name",
     "gap",
     "message not accepted",
     "messages lost",
     "one position, two messages",
+    "recorder gone",
 )
 """Every word of a log line `"event": "alarm"`."""
 

@@ -71,14 +71,16 @@ async def gateway(config: Config, chosen: GatewayConfig, say: Say, stop: asyncio
 
     await recorder.start()
     publishing = [asyncio.create_task(publisher.run()) for publisher in publishers]
+    alone = asyncio.create_task(recorder.alone())
     try:
         async with serve_ops("gateway", chosen.ops, figures, ready):
             await door.serve()
             host, port = door.address
             say(f"ready {host}:{port}")
-            await until(stop, *publishing)
+            await until(stop, *publishing, alone)
             await door.drain()
     finally:
+        alone.cancel()
         await recorder.stop()
         for publisher in publishers:
             publisher.stop()

@@ -2,9 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from bus.local import LocalBus
 from bus.topics import COVERED, JOURNAL, Message, OffsetLost
-from ingest import beats
+from ingest import beats, journal_home
+from ingest.recorder import NotAlone
 from schemas.codec import decode, encode
 from schemas.ids import START, Position, RecorderId, journal_source
 from schemas.records import Beat, Boot, Covered
@@ -151,6 +154,30 @@ async def test_journal_files_go_once_the_ledger_has_them_and_they_were_read(room
     await bus.close()
 
 
+@pytest.mark.parametrize(("covered", "alone"), [((0, 0), True), ((0, 5_000), False), ((1, 0), False)])
+async def test_a_recorder_of_which_the_ledger_has_more_than_it_wrote_has_a_twin_and_ends(
+    room, monkeypatch, tmp_path, covered, alone
+) -> None:
+    monkeypatch.setattr("ingest.recorder.COVERED_S", 0.02)
+    bus = LocalBus(tmp_path)
+    r = room.recorder(bus=bus.producer(), covered=await bus.consumer("covered", [COVERED]), prune=bus.prune_journal)
+    await r.start()
+    ending = asyncio.create_task(r.alone())
+    source = journal_source(r.recorder)
+    mark = encode(Covered(source, Position(*covered, 7), "0", 9))
+    await bus.producer().send(COVERED, [(source.encode(), mark)])
+    if alone:
+        await until(lambda: r._coverage.last[:2] == covered)
+        assert not ending.done()
+        ending.cancel()
+    else:
+        with pytest.raises(NotAlone, match="cloned"):
+            await asyncio.wait_for(ending, 5)
+    await r.stop()
+    assert (journal_home.identity("orders.0", room.journal)[0] == r.recorder) is alone
+    await bus.close()
+
+
 async def test_marks_that_were_deleted_are_passed_over_and_the_next_one_counts() -> None:
     """The newest mark of a source is kept, or comes: what was lost before it says nothing more."""
     recorder = RecorderId("orders.0.00000000")
@@ -172,7 +199,7 @@ async def test_marks_that_were_deleted_are_passed_over_and_the_next_one_counts()
     async def prune(_: str, epoch: int) -> None:
         pruned.append(epoch)
 
-    coverage = beats.Coverage(recorder, Marks(), prune)  # type: ignore[arg-type]
+    coverage = beats.Coverage(recorder, Marks(), prune, lambda: (9, 0))  # type: ignore[arg-type]
     await coverage.look()
     await coverage.look()
     assert pruned == [4]

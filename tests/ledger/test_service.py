@@ -22,6 +22,7 @@ from schemas.codec import decode, encode
 from schemas.ids import START, Position, RecorderId, Source
 from schemas.records import (
     Beat,
+    Boot,
     ChainHead,
     Conflict,
     Covered,
@@ -43,6 +44,7 @@ from seal.sign import Domain, Signer
 SIGNER = Signer("ledger", bytes(range(32)))
 ROOT = Signer("root", bytes([1] * 32))
 GATEWAY = Signer("gateway", bytes([2] * 32))
+PIPELINE = Signer("pipeline", bytes([3] * 32))
 ORIGIN, SHARD = "tallystick.test/shard-0", "shard-0"
 SOURCE = Source("beats:r")
 
@@ -113,9 +115,9 @@ class MemoryConsumer:
 
 
 def enrolled() -> Enrolled:
-    unsigned = KeyEnrolled("gateway", "gateway", GATEWAY.public, 0, 2**62, b"")
-    signature = ROOT.sign(Domain.ENROLMENT, enrolment_message(unsigned))
-    return Enrolled(ROOT.public, [replace(unsigned, signature=signature)])
+    unsigned = [KeyEnrolled(s.name, s.name, s.public, 0, 2**62, b"") for s in (GATEWAY, PIPELINE)]
+    signed = [replace(one, signature=ROOT.sign(Domain.ENROLMENT, enrolment_message(one))) for one in unsigned]
+    return Enrolled(ROOT.public, signed)
 
 
 def beat(n: int, opened: int = 0) -> LeafBody:
@@ -260,6 +262,85 @@ async def test_dying_at_any_step_of_any_commit_loses_nothing_and_doubles_nothing
     assert beats(tmp_path) == list(range(20))
     last = decode(bus.topics[COVERED][-1].value)
     assert last.last == Position(0, 19)
+
+
+def beats_of(recorder: str, n: int, *, farewell: bool = False, boot: bool = False) -> bytes:
+    """The first `n` beats of a recorder, whose last says five sessions opened, four closed and nine chunks written."""
+    source = Source(f"beats:{recorder}")
+    bodies: list[LeafBody] = [
+        Beat(RecorderId(recorder), 0, k, 5, 4, 9, ChainHead(0, 8, b""), -1, -1, farewell and k == n - 1, k)
+        for k in range(n)
+    ]
+    if boot:
+        bodies[0] = Boot(RecorderId(recorder), 0, -1, -1, -1, "1", 7)
+    events = tuple(
+        Event(leaf_bytes(LedgerEntry(source, Position(0, k), k, body=body)), b"") for k, body in enumerate(bodies)
+    )
+    batch = EventBatch(source, RecorderId(recorder), START, Position(0, n - 1), events, "", b"")
+    return encode(sign_batch(GATEWAY, batch))
+
+
+def journal_of(recorder: str, chunk: int) -> bytes:
+    source = Source(f"journal:{recorder}")
+    batch = EventBatch(source, RecorderId(recorder), START, Position(0, chunk, 99), (), "", b"")
+    return encode(sign_batch(PIPELINE, batch))
+
+
+OLD, NEW = "orders-db.0.aaaaaaaa", "orders-db.0.bbbbbbbb"
+SOON_GONE = replace(FAST, silent_s=0.0)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_recorder_whose_place_another_took_is_a_gap_that_says_how_much(tmp_path: Path, restart: bool) -> None:
+    bus = MemoryBus()
+    await send(bus, beats_of(OLD, 3), journal_of(OLD, 2))
+    if restart:
+        await serve(bus, tmp_path, cut=SOON_GONE)
+        assert bodies(tmp_path, Gap) == []
+    await send(bus, beats_of(NEW, 1, boot=True))
+    await serve(bus, tmp_path, cut=SOON_GONE)
+    (gap,) = bodies(tmp_path, Gap)
+    assert isinstance(gap, Gap)
+    assert (gap.missing_source, gap.after, gap.before) == (f"journal:{OLD}", Position(0, 2, 99), Position(0, 8))
+    assert "5 sessions opened, 4 closed, journal written up to epoch 0 chunk 8" in gap.reason
+    assert "unknown" in gap.reason
+    await send(bus, beats_of("orders-db.0.cccccccc", 2))
+    await serve(bus, tmp_path, cut=SOON_GONE)
+    assert len([g for g in bodies(tmp_path, Gap) if OLD in g.missing_source]) == 1, "told once"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([beats_of(OLD, 3, farewell=True), journal_of(OLD, 8)], [beats_of(NEW, 1)]),  # at rest, and all of it is here
+        ([beats_of(OLD, 3)], [beats_of("orders-dc.0.bbbbbbbb", 1)]),  # another gateway
+        ([beats_of(OLD, 3)], [beats_of("orders-db.1.bbbbbbbb", 1)]),  # another worker
+    ],
+)
+async def test_nobody_is_gone_who_only_stopped_or_is_another(
+    tmp_path: Path, first: list[bytes], second: list[bytes]
+) -> None:
+    bus = MemoryBus()
+    await send(bus, *first, *second)
+    await serve(bus, tmp_path, cut=SOON_GONE)
+    assert bodies(tmp_path, Gap) == []
+
+
+async def test_a_replica_that_speaks_now_and_then_is_not_gone(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, beats_of(OLD, 3), beats_of(NEW, 2))
+    await serve(bus, tmp_path)
+    assert bodies(tmp_path, Gap) == []
+
+
+async def test_what_a_farewell_counted_and_never_came_is_a_gap(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    await send(bus, beats_of(OLD, 3, farewell=True), journal_of(OLD, 7), beats_of(NEW, 1))
+    await serve(bus, tmp_path, cut=SOON_GONE)
+    (gap,) = bodies(tmp_path, Gap)
+    assert isinstance(gap, Gap)
+    assert (gap.after, gap.before) == (Position(0, 7, 99), Position(0, 8))
+    assert "unknown" not in gap.reason
 
 
 async def test_a_lost_bus_offset_costs_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from schemas.records import Beat, CloseReason, Exchange, Result, SessionClosed
+from tallystick.roles.workers import OPS
 from tests.conftest import free_port, free_ports_in_a_row
 from tests.scenarios.conftest import Deployment, Make
 from tests.scenarios.test_hold import Running, _vote
@@ -111,7 +112,7 @@ def test_each_role_is_restarted_under_load_and_no_query_fails(deploy: Make) -> N
     ops = free_ports_in_a_row()
     deployment = deploy(more=f'batch_seconds = 0.2\nops = "127.0.0.1:{ops}"', more_gateway=HOLD)
     urls = {"orders-db": deployment.url, "orders-too": _two_gateways(deployment)}
-    ports = {"ledger": ops, "worker --steps mask": ops + 1, "worker --steps approvals": ops + 2}
+    ports = {"ledger": ops, **{f"worker --steps {step}": ops + nth for step, nth in OPS.items()}}
     with psycopg.connect(deployment.postgres.url(database="orders"), autocommit=True) as db:
         db.execute("create table work (mark text, n int)")
         db.execute("create table held (n int)")
@@ -150,6 +151,8 @@ def test_each_role_is_restarted_under_load_and_no_query_fails(deploy: Make) -> N
     _settle(deployment)
     deployment.up.stop()
     _nothing_was_cut(deployment, works)
+    said = [json.loads(line) for line in (deployment.place / "up.log").read_text().splitlines() if '"code"' in line]
+    assert [end["code"] for end in said] == [0] * (len(ports) + len(works)), said
 
 
 def _listens(url: str) -> bool:
@@ -179,6 +182,4 @@ def _nothing_was_cut(deployment: Deployment, works: dict[str, Work]) -> None:
     assert {b.result for b in bodies if isinstance(b, Exchange)} == {Result.EXECUTED}
     assert CloseReason.CUT not in {b.reason for b in bodies if isinstance(b, SessionClosed)}
     assert sum(b.farewell for b in bodies if isinstance(b, Beat)) == 2 * len(works), "each boot said farewell"
-    said = [json.loads(line) for line in (deployment.place / "up.log").read_text().splitlines() if '"code"' in line]
-    assert [end["code"] for end in said] == [0] * 5, said
     assert deployment.verify().code == 0

@@ -20,12 +20,16 @@ from schemas.records import (
     CloseReason,
     EventBatch,
     Exchange,
+    JournalSegment,
     Result,
     SessionClosed,
     SessionContext,
     Statement,
+    Undecoded,
 )
 from seal import keyfiles
+from seal.box import EpochKey, seal_to
+from seal.segment import sign_segment
 from stream import transcript
 from stream.mask_stage import MaskStage
 from stream.memory import MemoryUnreadable
@@ -95,6 +99,9 @@ class Room:
             return []
         if fate == "broken":
             segment = replace(segment, chunks=())
+        return self.give(segment)
+
+    def give(self, segment: JournalSegment) -> list[Output]:
         message = Message("journal", 0, self._offset, b"", encode(segment), self._now)
         self._offset += 1
         return list(self.stage.apply(message))
@@ -214,6 +221,54 @@ def test_rows_of_another_release_are_refused(room: Room) -> None:
     room.rows = {b"db.0.aaaaaaaa": b"?"}
     with pytest.raises(MemoryUnreadable, match="another release"):
         room.start()
+
+
+def twin(journal: Journal, epoch: bytes) -> Journal:
+    """Goes on from where this one stands, with an epoch key of its own: two gateways on copies of one disk."""
+    other = replace(journal)
+    public = keyfiles.load_masker_public(journal.keys)
+    other._epoch, other._sealed = EpochKey(epoch, RECORDER, 0), seal_to(public.key, epoch)
+    return other
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_two_recorders_of_one_name_are_told_apart_and_nothing_of_the_second_is_taken_for_a_repeat(
+    room: Room, restart: bool
+) -> None:
+    other = twin(room._journal, b"o" * 32)
+    first = [room._journal.segment([context(n), client(n, ASK), server(n, DONE + READY)]) for n in (1, 2)]
+    second = [other.segment([context(n), client(n, ASK), server(n, DONE + READY)]) for n in (1, 2, 3)]
+    said = {0: [], 1: []}
+    for whose, segment in ((0, first[0]), (1, second[0]), (0, first[1]), (0, first[0]), (1, second[1]), (1, second[2])):
+        said[whose] += room.give(segment)
+        room.store()
+        if restart:
+            room.start()
+    assert [b.last for b in events(said[0])] == [(0, 0, END), (0, 1, END)], "the repeat is silent"
+    told = [decode(e.leaf).body for b in events(said[1]) for e in b.events]  # type: ignore[union-attr]
+    assert all(isinstance(body, Undecoded) for body in told)
+    assert [body.reason for body in told] == [
+        f"not a repeat: {RECORDER} has written something else here (epoch 0, chunks {n} to {n}, "
+        f"{len(encode(second[n]))} bytes): its disk was cloned, or an older copy of it came back"
+        for n in range(3)
+    ]
+
+
+def test_a_twin_that_is_an_epoch_ahead_takes_the_place_and_the_other_is_told_of(room: Room) -> None:
+    ahead = twin(room._journal, b"o" * 32)
+    room.give(room._journal.segment([context(1), client(1, ASK)]))
+    late = room._journal.segment([context(1), server(1, DONE + READY)])
+    made = replace(ahead.segment([context(1), client(1, ASK)]), epoch=1)
+    room.give(sign_segment(ahead._signer, made))
+    (said,) = events(room.give(late))
+    assert said.source.startswith("undecoded:")
+
+
+def test_a_stranger_cannot_say_that_a_recorder_has_a_twin(room: Room) -> None:
+    room.give(room._journal.segment([context(1), client(1, ASK)]))
+    forged = replace(room._journal.segment([context(1)]), sealed_key=b"x" * 80)
+    (said,) = events(room.give(forged))
+    assert b"not signed by an enrolled recorder" in said.events[0].leaf
 
 
 PIECES = st.sampled_from(
