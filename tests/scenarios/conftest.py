@@ -57,16 +57,21 @@ class Deployment:
     def verify(self) -> Outcome:
         return verify_store(self.store(), SHARD, self.vkey())
 
-    def entries(self) -> list[LedgerEntry]:
-        return [stored.entry for stored in entries(self.store(), SHARD)]
+    def entries(self, shard: str = SHARD) -> list[LedgerEntry]:
+        return [stored.entry for stored in entries(self.store(), shard)]
 
-    def commands(self) -> list[tuple[Exchange, str]]:
+    def alarms(self) -> set[str]:
+        """What its roles cried."""
+        lines = (self.place / "up.log").read_text().splitlines()
+        return {json.loads(line)["alarm"] for line in lines if '"event": "alarm"' in line}
+
+    def commands(self, shard: str = SHARD) -> list[tuple[Exchange, str]]:
         """Every exchange with its masked command text, opened with the content keys."""
         found = []
         keys = ContentKeys(
             config.load(self.made.config).content_keys, keyfiles.load_secret(self.place / "keys", "content")
         )
-        for stored in entries(self.store(), SHARD):
+        for stored in entries(self.store(), shard):
             body = stored.entry.body
             if isinstance(body, Exchange):
                 found.append((body, _text(keys, body, stored.content)))
