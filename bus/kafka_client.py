@@ -96,6 +96,7 @@ class Topic:
     id: str
     leaders: tuple[int, ...]  # of partition 0, 1, ...; -1 is none
     replicas: int  # the fewest of any partition
+    in_sync: int  # likewise
 
 
 @asynccontextmanager
@@ -218,7 +219,8 @@ class Client:
                 in_order = sorted(partitions, key=lambda partition: int(partition[1]))
                 topic_id = base64.urlsafe_b64encode(raw_id).rstrip(b"=").decode()
                 leaders = tuple(int(partition[2]) for partition in in_order)
-                found[name] = Topic(topic_id, leaders, min(len(partition[4]) for partition in in_order))
+                replicas, in_sync = (min(len(partition[n]) for partition in in_order) for n in (4, 5))
+                found[name] = Topic(topic_id, leaders, replicas, in_sync)
             return found
 
         return await self._repeat("describe its topics", ask)

@@ -78,12 +78,11 @@ async def ensure(client: Client, settings: KafkaSettings) -> None:
     there, problems = await _differences(client, settings, wanted)
     if settings.min_insync > settings.replication:
         problems.append(f"min_insync {settings.min_insync} is more than replication {settings.replication}")
-    brokers = await client.brokers()
-    if brokers < settings.replication:
+    missing = {name: made for name, made in wanted.items() if name not in there}
+    if missing and (brokers := await client.brokers()) < settings.replication:
         problems.append(f"replication {settings.replication} needs as many brokers; Kafka has {brokers}")
     if problems:
         raise TopicProblems(problems)
-    missing = {name: made for name, made in wanted.items() if name not in there}
     if not missing:
         return
     for count in {count for count, _ in missing.values()}:
@@ -94,6 +93,16 @@ async def ensure(client: Client, settings: KafkaSettings) -> None:
     _, problems = await _differences(client, settings, wanted)  # another may have made one meanwhile, and otherwise
     if problems:
         raise TopicProblems(problems)
+
+
+async def short(client: Client, settings: KafkaSettings) -> list[str]:
+    """Topics that take nothing now, one line each: fewer replicas are in sync than a write needs. Raises BusDown."""
+    there = await client.topics([settings.topic(topic) for topic in NAMES])
+    return [
+        f"{name}: replicas in sync: {topic.in_sync}; a write needs {settings.min_insync}"
+        for name, topic in there.items()
+        if topic.in_sync < settings.min_insync
+    ]
 
 
 async def _differences(

@@ -214,11 +214,14 @@ def _bus(config: Config) -> Iterator[Finding]:
 async def _ask_kafka(config: Config) -> str:
     """Its topics, made where they are missing, and each group's offsets. Raises ConfigInvalid, BusDown."""
     settings = kafka_settings(config)
+    from bus import kafka_topics
     from bus.kafka import KafkaBus
 
     bus = await KafkaBus.open(settings)
     try:
         await bus.ensure_topics()
+        if short := await kafka_topics.short(bus.client, settings):
+            raise BusDown("\n".join(short))
         for group in (
             "ask",
             "pipeline",
@@ -239,6 +242,8 @@ def _mended(line: str, config: Config) -> str:
         return f"{line}; give user {k.user!r} all rights on topics and groups that begin with {k.prefix!r}"
     if line.startswith("replication "):
         return f"{line}; add brokers, or lower replication and min_insync in [kafka]"
+    if "replicas in sync: " in line:
+        return f"{line}; bring the brokers back: what is recorded waits on the gateways' disks"
     if ", should be " in line:
         return f"{line}; alter the topic, or choose another prefix in [kafka]"
     return line

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trustme
 
+from bus import kafka_topics
+from bus.kafka import KafkaBus
+from bus.topics import EVENTS, BusDown
 from tallystick import setup
+from tallystick.backends import kafka_settings
 from tallystick.checking import Finding, findings
 from tallystick.config import load
 from tallystick.demo_stage import Up, run
@@ -179,6 +185,39 @@ def test_more_replicas_than_brokers_is_said(make: Make, kafka: services.Kafka) -
             "add brokers, or lower replication and min_insync in [kafka]",
         )
     ]
+
+
+@pytest.mark.timeout(300)
+def test_fewer_replicas_in_sync_than_a_write_needs_is_said(make: Make, kafka: services.Kafka, tmp_path: Path) -> None:
+    with services.kafka(tmp_path / "one") as one, services.kafka(tmp_path / "two", joins=one) as two:
+        place = on_kafka(make, one.servers, "replication = 2\nmin_insync = 2\n")
+        assert place.faults() == []
+        two.kill()
+        end = time.monotonic() + 60
+        while len(faults := place.faults()) < 5 and time.monotonic() < end:
+            pass  # until the controller has missed it
+        assert {about for about, _ in faults} == {"kafka"}
+        assert sorted(text.partition(".")[2] for _, text in faults) == [
+            f"{topic}: replicas in sync: 1; a write needs 2; "
+            "bring the brokers back: what is recorded waits on the gateways' disks"
+            for topic in sorted(kafka_topics.NAMES)
+        ]
+        with pytest.raises(BusDown, match="did not acknowledge"):
+            asyncio.run(_send(place))
+        two.start()
+        while place.faults() and time.monotonic() < end + 60:
+            pass
+        assert place.faults() == []
+        asyncio.run(_send(place))
+
+
+async def _send(place: Place) -> None:
+    settings = replace(kafka_settings(load(place.made.config)), timeout_s=5.0)
+    bus = await KafkaBus.open(settings)
+    try:
+        await bus.producer().send(EVENTS, [(b"key", b"value")])
+    finally:
+        await bus.close()
 
 
 def test_a_kafka_that_is_not_there_is_said(make: Make) -> None:

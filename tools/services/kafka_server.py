@@ -1,4 +1,4 @@
-"""Kafka 4.1 in KRaft, broker and controller in one JVM, from jars that Maven fetches.
+"""Kafka 4.1 in KRaft, broker and controller in one JVM (and a second broker, if asked), from jars that Maven fetches.
 
 Every jar is named in `pins/kafka/jars.sha256` and compared with it after the fetch and before the first
 use in a process: Maven's own checksums come from where the jars come from. (The Maven plugin that
@@ -50,6 +50,12 @@ log.cleaner.dedupe.buffer.size=8388608
 """
 """A killed broker's registration stands for the session timeout, and its successor waits for that long: 2 s, not 9."""
 
+JOINING_PROPERTIES = """
+process.roles=broker
+node.id=2
+listeners=PLAINTEXT://127.0.0.1:{plain}
+"""
+
 SECURE_PROPERTIES = """
 listeners=CONTROLLER://127.0.0.1:{controller},PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{secure}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
@@ -96,39 +102,50 @@ class Kafka(Server):
 
     name = "kafka"
 
-    def __init__(self, folder: Path, secure: Secure | None = None) -> None:
+    def __init__(self, folder: Path, secure: Secure | None = None, joins: Kafka | None = None) -> None:
         jars, java = kafka_jars(), _java()
         folder = folder.absolute()
         plain, controller, sasl_ssl = free_ports(3)
+        self.controller: int = joins.controller if joins else controller
+        self.cluster: str = joins.cluster if joins else _new_cluster()
         self.servers = f"127.0.0.1:{plain}"
         self.secure_servers = f"127.0.0.1:{sasl_ssl}" if secure else ""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         properties, logging = folder / "server.properties", folder / "log4j2.properties"
-        text = PROPERTIES.format(controller=controller, plain=plain, data=folder / "data", max_message=MAX_MESSAGE)
-        if secure:  # of a name that is there twice, Java takes the last
+        text = PROPERTIES.format(controller=self.controller, plain=plain, data=folder / "data", max_message=MAX_MESSAGE)
+        if joins:  # of a name that is there twice, Java takes the last
+            text += JOINING_PROPERTIES.format(plain=plain)
+        if secure:
             text += SECURE_PROPERTIES.format(
-                controller=controller, plain=plain, secure=sasl_ssl, scram=SCRAM, pem=secure.pem
+                controller=self.controller, plain=plain, secure=sasl_ssl, scram=SCRAM, pem=secure.pem
             )
         properties.write_text(text)
         logging.write_text(LOG4J)
         jvm = ["-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
         storage_tool = [java, "-XX:TieredStopAtLevel=1", *jvm, "kafka.tools.StorageTool"]
-        _format(storage_tool, properties, secure.users if secure else {})
+        how = [f"--cluster-id={self.cluster}", *([] if joins else ["--standalone"])]
+        _format(storage_tool, properties, how, secure.users if secure else {})
         super().__init__(folder, [java, "-Xms256m", "-Xmx512m", *jvm, "kafka.Kafka", str(properties)], {})
 
     def _answers(self, began: int) -> bool:
         return STARTED in self._said(began)
 
 
-def kafka(folder: Path, secure: Secure | None = None) -> Kafka:
-    """A broker with its data in `folder`, for a `with`. Raises `Unavailable` where it cannot be had."""
-    return Kafka(folder, secure)
+def kafka(folder: Path, secure: Secure | None = None, joins: Kafka | None = None) -> Kafka:
+    """A broker with its data in `folder`, for a `with`. Raises `Unavailable` where it cannot be had.
+
+    `joins`: the first broker of a cluster, running, whose second one this is to be.
+    """
+    return Kafka(folder, secure, joins)
 
 
-def _format(storage_tool: list[str], properties: Path, users: Mapping[str, str]) -> None:
-    """Makes the empty data folder of a new cluster that knows `users`. RuntimeError if there is data already."""
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-    words = ["format", "--standalone", f"--config={properties}", f"--cluster-id={cluster}"]
+def _new_cluster() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+
+
+def _format(storage_tool: list[str], properties: Path, how: list[str], users: Mapping[str, str]) -> None:
+    """Makes the empty data folder of a cluster that knows `users`. RuntimeError if there is data already."""
+    words = ["format", f"--config={properties}", *how]
     words += [f"--add-scram={line}" for name, password in users.items() for line in _scram(name, password)]
     arguments = properties.parent / "format.arguments"  # one a line: keys have no place in argv
     with open(os.open(arguments, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
