@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
+import itertools
 import json
+import os
+import resource
+import signal
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -16,6 +23,7 @@ import zstandard
 
 from tests.scenarios import searching
 from tests.scenarios.conftest import Deployment, Make
+from tests.scenarios.test_ops import until
 
 CARD, CARD_SPACED, SSN = "4012888888881881", "5105 1051 0510 5100", "536-90-4399"
 EMAIL, IBAN = "maria.keller@customer-mail.example", "DE89370400440532013000"
@@ -149,6 +157,56 @@ def _traffic_again(deployment: Deployment) -> None:
 def _sessions(deployment: Deployment) -> list[str]:
     said = deployment.tallystick("sessions", "--json").stdout
     return [json.loads(line)["session"] for line in said.splitlines()]
+
+
+DUMPS = """
+import os, resource, signal, sys
+card = sys.stdin.read()
+resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+os.kill(os.getpid(), signal.SIGABRT)
+"""
+
+
+def _dumps_are_found(where: Path) -> bool:
+    """Whether a process that does not harden itself leaves a core file here, with what it knew."""
+    subprocess.run([sys.executable, "-c", DUMPS], input=CARD, text=True, check=False, cwd=where)
+    cores = list(where.iterdir())
+    found = bool(cores) and CARD in searching.found_in(cores[0], PLANTED)
+    for core in cores:
+        core.unlink()
+    return found
+
+
+@pytest.mark.timeout(240)
+def test_a_death_that_would_dump_core_leaves_no_value(
+    deploy: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each role dies of a signal that dumps core while it knows a named statement with a card number in it."""
+    where = tmp_path / "here"
+    where.mkdir()
+    monkeypatch.chdir(where)  # where the roles are started: a core file lies where its process stands
+    if not _dumps_are_found(where):
+        pytest.skip("no core file is written here, whoever dies (see /proc/sys/kernel/core_pattern and ulimit -H -c)")
+    deployment = deploy()
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))  # the roles inherit it
+    try:
+        deployment.up.start(ready_s=120)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    with contextlib.suppress(psycopg.OperationalError), psycopg.connect(deployment.url) as db:  # its gateway dies
+        for _ in range(2):
+            db.execute(f"select '{CARD}' as card, %s as ssn, '{text()}' as note".encode(), (SSN,), prepare=True)
+        until(60, lambda: any("tok:card:" in said for _, said in deployment.commands()))
+        roles = deployment.roles()
+        assert len(roles) == 5
+        for number, pid in zip(itertools.cycle((signal.SIGABRT, signal.SIGSEGV)), roles.values(), strict=False):
+            os.kill(pid, number)
+        until(60, lambda: not {*roles.values()} & {*deployment.roles().values()})
+    deployment.up.kill()
+    assert list(where.iterdir()) == []
+    left = _search(deployment)
+    assert left == {}, left
 
 
 def _search(deployment: Deployment) -> dict[str, list[str]]:
