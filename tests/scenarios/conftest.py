@@ -31,6 +31,8 @@ from tests.ledger.locked import make_bucket
 from tools import services
 
 SHARD = "0"
+BOTH = [pytest.param("embedded", marks=pytest.mark.slow), pytest.param("full", marks=pytest.mark.full)]
+"""Of `backing`, where the embedded mode is not in the short run."""
 
 
 @dataclass

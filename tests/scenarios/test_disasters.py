@@ -21,13 +21,12 @@ from schemas.records import Beat, Exchange, Gap, LedgerAdopted, LedgerEntry, Und
 from tallystick import config
 from tallystick.demo_stage import command
 from tests.conftest import free_port
-from tests.scenarios.conftest import SHARD, Deployment, Make
+from tests.scenarios.conftest import BOTH, SHARD, Deployment, Make
 from tests.scenarios.test_kill import Load
 from tests.scenarios.test_ops import until
 from tools import services
 
 MARK = r"mark-([0-9a-z-]+)-end"
-BOTH = [pytest.param("embedded", marks=pytest.mark.slow), pytest.param("full", marks=pytest.mark.full)]
 full = pytest.mark.parametrize("backing", [pytest.param("full", marks=pytest.mark.full)], indirect=True)
 
 

@@ -19,7 +19,7 @@ import pytest
 from schemas.records import Beat, CloseReason, Exchange, Result, SessionClosed
 from tallystick.roles.workers import OPS
 from tests.conftest import free_port, free_ports_in_a_row
-from tests.scenarios.conftest import Deployment, Make
+from tests.scenarios.conftest import BOTH, Deployment, Make
 from tests.scenarios.test_hold import Running, _vote
 from tests.scenarios.test_kill import MARKER, _settle
 from tests.scenarios.test_ops import page, until
@@ -101,9 +101,6 @@ def _restart(deployment: Deployment, words: str, ready: Callable[[], object]) ->
     os.kill(before, signal.SIGTERM)
     until(READY_S, lambda: deployment.roles().get(words, before) != before)
     until(READY_S, ready)
-
-
-BOTH = [pytest.param("embedded", marks=pytest.mark.slow), pytest.param("full", marks=pytest.mark.full)]
 
 
 @pytest.mark.timeout(600)
