@@ -31,6 +31,7 @@ from schemas.records import (
     Hold,
     HoldGone,
     KeyEnrolled,
+    MaskingFailed,
     PolicyInForce,
     Refusal,
     Released,
@@ -41,7 +42,7 @@ from schemas.records import (
     Vote,
 )
 
-EXCEPTIONS = (Undecoded, Conflict, ScreenDisagrees)
+EXCEPTIONS = (Undecoded, Conflict, ScreenDisagrees, MaskingFailed)
 
 
 @dataclass(frozen=True, slots=True)

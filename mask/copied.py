@@ -28,23 +28,28 @@ _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v
 _ESCAPED = {plain.decode(): "\\" + letter.decode() for letter, plain in _LETTERS.items()} | {"\\": "\\\\"}
 _SPACES = str.maketrans("", "", "\t\r\n")
 
-Mask = Callable[[str, str], tuple[str | None, tuple[Found, ...], int]]
-"""(text, name of its column) -> (masked, what was found, places withheld)."""
+Mask = Callable[[str, str], tuple[str | None, tuple[Found, ...], int, tuple[Found, ...]]]
+"""(text, name of its column) -> (masked, what was found, places withheld, what failed)."""
 
 
 @dataclass(slots=True)
 class Values:
-    """Masks values one by one, and counts. `denies`: whether a name alone says that its values are hidden."""
+    """Masks values one by one, and counts. `unreadable`: what stands for bytes that are withheld; `denies`: whether a
+    name alone says that its values are hidden."""
 
     mask: Mask
+    unreadable: Callable[[bytes], str]
     denies: Callable[[str], bool]
     found: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
 
     def masked(self, text: str, name: str = "") -> str:
-        shown, found, withheld = self.mask(text, name)
+        shown, found, withheld, failed = self.mask(text, name)
         for each in found:
             self.found[each.type] += each.count
+        for each in failed:
+            self.failed[each.type] += each.count
         self.withheld += withheld
         return shown or ""
 
@@ -59,7 +64,7 @@ class Values:
         if not raw:
             return ""
         self.withheld += 1
-        return f"withheld:{len(raw)}"
+        return self.unreadable(raw)
 
 
 def rows(shapes: tuple[Shape | None, ...], data: bytes, values: Values, *, whole: bool) -> Iterator[str]:

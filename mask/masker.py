@@ -4,20 +4,20 @@
     masked = masker.value("536904399", "ssn")     # .text, .found, .withheld
 
 Never raises, whatever the text: a fault of any detector, or a text that is too much, withholds the whole
-value. An exception of this room never carries traffic.
+value, and `.failed` names the detector, or the module of this room. An exception never carries traffic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mask import copied, literals
 from mask.copy_shape import Shape
 from mask.fields import Fields, Ruling
-from mask.kinds import Detector, Finding, Kind
+from mask.kinds import Detector, DetectorFailed, Finding, Kind
 from mask.replace import Counts, Replaced, replaced
-from mask.search import SHORTEST, SHORTEST_WORD, Search
+from mask.search import SHORTEST, SHORTEST_WORD, Search, TooMuch
 from mask.tokens import Tokens
 from mask.values import OPTIONAL, VALUES
 from schemas.ids import SessionId
@@ -32,11 +32,13 @@ _ROW = 4  # what a row costs besides, so that a million empty ones are too much 
 
 
 class Masked(NamedTuple):
-    """`text` is None for a NULL. `found` by type, in order of the type; `withheld`: values not shown at all."""
+    """`text` is None for a NULL. `found` by type, in order of the type; `withheld`: values not shown at all;
+    `failed`: how many of them because of a fault, by what failed."""
 
     text: str | None
     found: tuple[Found, ...] = ()
     withheld: int = 0
+    failed: tuple[Found, ...] = ()
 
 
 class Copied(NamedTuple):
@@ -45,6 +47,7 @@ class Copied(NamedTuple):
     rows: tuple[str, ...]
     found: tuple[Found, ...] = ()
     withheld: int = 0
+    failed: tuple[Found, ...] = ()
     cut: bool = False
 
 
@@ -89,8 +92,12 @@ class Masker:
             if _harmless(text) or (text.isascii() and self._search.clean(text.encode("ascii"))):
                 return Masked(text)
             return self._replaced(text, self._search.all(text))
-        except Exception:  # noqa: BLE001  fails closed: whatever failed, the text is not passed
-            return self._withheld(text)
+        except Exception as e:  # noqa: BLE001  fails closed: whatever failed, the text is not passed
+            return self._withheld(text, e)
+
+    def unreadable(self, raw: bytes) -> Masked:
+        """What is no text, or of a type that nobody reads here: withheld."""
+        return Masked(self._tokens.unreadable(raw), (), 1) if raw else Masked("")
 
     def sql(self, sql: str) -> Masked:
         """A command. Constants are masked by what the grammar says of them, the rest by the detectors."""
@@ -98,12 +105,12 @@ class Masker:
             counts = Counts()
             shown = literals.mask_sql(sql, self._search, self._tokens, counts)
             return Masked(shown, counts.found(), counts.withheld)
-        except Exception:  # noqa: BLE001
-            return self._withheld(sql)
+        except Exception as e:  # noqa: BLE001
+            return self._withheld(sql, e)
 
     def copied(self, shapes: tuple[Shape | None, ...], data: bytes, *, whole: bool) -> Copied:
         """The data of a COPY, row by row: see `mask.copied.rows`."""
-        values = copied.Values(self.text, self._denies)
+        values = copied.Values(self.text, self._tokens.unreadable, self._denies)
         shown: list[str] = []
         size = 0
         try:
@@ -112,17 +119,16 @@ class Masker:
                 if size > MOST_COPIED:
                     break
                 shown.append(row)
-        except Exception:  # noqa: BLE001
-            return Copied((f"withheld:{len(data)}",), (), 1)
-        found = tuple(Found(kind, count) for kind, count in sorted(values.found.items()))
-        return Copied(tuple(shown), found, values.withheld, size > MOST_COPIED)
+        except Exception as e:  # noqa: BLE001
+            return Copied((self._tokens.unreadable(data),), (), 1, _fault(e))
+        return Copied(tuple(shown), counted(values.found), values.withheld, counted(values.failed), size > MOST_COPIED)
 
     def _denies(self, name: str) -> bool:
         ruling = self._fields.judge(name)
         return ruling is not None and ruling.action is not FieldAction.KEEP
 
-    def _withheld(self, text: str) -> Masked:
-        return Masked(self._tokens.withheld(text), (), 1)
+    def _withheld(self, text: str, why: Exception) -> Masked:
+        return Masked(self._tokens.withheld(text), (), 1, _fault(why))
 
     def _ruled(self, text: str, ruling: Ruling) -> Masked:
         if ruling.action is FieldAction.KEEP:
@@ -138,6 +144,25 @@ class Masker:
             return Masked(text)
         counts = Counts().add(places)
         return Masked(replaced(text, places, self._tokens), counts.found(), counts.withheld)
+
+
+def counted(counts: Mapping[str, int]) -> tuple[Found, ...]:
+    """In order of the type: the same text gives the same bytes."""
+    return tuple(Found(each, count) for each, count in sorted(counts.items()))
+
+
+def _fault(error: Exception) -> tuple[Found, ...]:
+    """Whose fault it is: a detector's, or the module of this room that was reached last. Nobody's where the text was
+    too much: that is a limit, and the same for everybody."""
+    if isinstance(error, TooMuch):
+        return ()
+    if isinstance(error, DetectorFailed):
+        return (Found(str(error), 1),)
+    module, place = __name__, error.__traceback__
+    while place is not None:
+        name = str(place.tb_frame.f_globals.get("__name__", ""))
+        module, place = (name if name.startswith("mask.") else module), place.tb_next
+    return (Found(module.removeprefix("mask."), 1),)
 
 
 def masker_for(

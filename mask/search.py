@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 import re2
@@ -183,7 +184,7 @@ def found(detector: Detector, here: View) -> list[Finding]:
     """What a detector says, checked. Raises DetectorFailed, which carries nothing of the text."""
     sound, size = True, len(here.data)
     try:
-        findings = list(detector.find(here))
+        findings = list(islice(detector.find(here), MOST_FINDINGS + 1))
         for start, end, *_ in findings:
             sound = sound and 0 <= start < end <= size
     except Exception:  # noqa: BLE001  whatever it was may quote the text; the caller withholds

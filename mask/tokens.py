@@ -33,14 +33,21 @@ class Tokens:
         """`withheld:<characters>:<12 base32>`."""
         return f"withheld:{len(text)}:{self._digest('withheld', text)[:_DIGEST]}"
 
+    def unreadable(self, raw: bytes) -> str:
+        """The same of bytes that are no text: `withheld:<bytes>:<12 base32>`."""
+        return f"withheld:{len(raw)}:{self._keyed('withheld', raw)[:_DIGEST]}"
+
     def of(self, finding: Finding) -> str:
         return self.withheld(finding.value) if finding.withhold else self.token(finding.kind, finding.value)
 
     def _digest(self, purpose: str, text: str) -> str:
+        return self._keyed(purpose, text.encode("utf-8", "surrogatepass"))
+
+    def _keyed(self, purpose: str, raw: bytes) -> str:
         mac = self._macs.get(purpose)
         if mac is None:
             mac = self._macs[purpose] = Keyed(self._key, purpose.encode())
-        return mac(text.encode("utf-8", "surrogatepass")).translate(_LETTERS).decode()
+        return mac(raw).translate(_LETTERS).decode()
 
 
 def canonical(kind: Kind, value: str) -> str:

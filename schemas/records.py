@@ -334,6 +334,16 @@ class ScreenDisagrees:
     pipeline: Decision
 
 
+@dataclass(frozen=True, slots=True)
+class MaskingFailed:
+    """Alarm: values were withheld because a part of the mask failed on them, not for what they are."""
+
+    session: SessionId
+    number: int  # of the exchange; 0 where it was the session's opening, a login or a held command
+    detector: str  # which: a detector's name, or a module of the mask
+    values: int
+
+
 # --- leaf records: approvals ---------------------------------------------------
 
 
@@ -679,6 +689,7 @@ LeafBody = Union[
     PolicyInForce,
     WormProbe,
     LedgerAdopted,
+    MaskingFailed,
 ]
 
 

@@ -28,22 +28,23 @@ _MOST_NAME = 200
 _TOLD_FIELDS = ("S", "C", "M", "D", "H", "W")  # of an error or notice: what a reader needs
 
 
-class Masked(Protocol):
-    @property
-    def text(self) -> Any: ...
-    @property
-    def found(self) -> tuple[Found, ...]: ...
-    @property
-    def withheld(self) -> int | bool: ...
-
-
-class Copied(Protocol):
-    @property
-    def rows(self) -> tuple[str, ...]: ...
+class Counted(Protocol):
     @property
     def found(self) -> tuple[Found, ...]: ...
     @property
     def withheld(self) -> int: ...
+    @property
+    def failed(self) -> tuple[Found, ...]: ...
+
+
+class Masked(Counted, Protocol):
+    @property
+    def text(self) -> Any: ...
+
+
+class Copied(Counted, Protocol):
+    @property
+    def rows(self) -> tuple[str, ...]: ...
     @property
     def cut(self) -> bool: ...
 
@@ -53,6 +54,7 @@ class Masker(Protocol):
 
     def text(self, text: str, name: str = "") -> Masked: ...
     def value(self, value: str | None, column: str = "") -> Masked: ...
+    def unreadable(self, raw: bytes) -> Masked: ...
     def sql(self, sql: str) -> Masked: ...
     def copied(self, shapes: tuple[Shape | None, ...], data: bytes, *, whole: bool) -> Copied: ...
 
@@ -66,16 +68,19 @@ class Masking:
     """Names that this version of the rules leaves as they are, in every session."""
     found: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    """Values withheld because of a fault, by what failed."""
 
     def _take(self, masked: Masked) -> str:
         self._count(masked)
         return str(masked.text)
 
-    def _count(self, masked: Masked | Copied) -> None:
+    def _count(self, masked: Counted) -> None:
         for found in masked.found:
             self.found[found.type] += found.count
-        if masked.withheld:
-            self.withheld += int(masked.withheld)
+        self.withheld += masked.withheld
+        for failed in masked.failed:
+            self.failed[failed.type] += failed.count
 
     def sql(self, text: bytes) -> str:
         return self._take(self.masker.sql(text.decode("utf-8", "replace")))
@@ -96,10 +101,15 @@ class Masking:
         if raw is None:
             return None
         text = to_text(oid, form, raw)
-        if isinstance(text, Unreadable):
-            self.withheld += 1
-            return f"withheld:{len(raw)}"
-        return self._take(self.masker.value(text, column))
+        masked = self.masker.unreadable(raw) if isinstance(text, Unreadable) else self.masker.value(text, column)
+        return self._take(masked)
+
+    def unnamed(self, raw: bytes | None, fault: str) -> str | None:
+        """A value of which nobody can say what it is called, for a fault of ours."""
+        if raw is None:
+            return None
+        self.failed[fault] += 1
+        return self._take(self.masker.unreadable(raw))
 
     def copied(self, shapes: tuple[Shape | None, ...], data: bytes, whole: bool) -> Copied:
         masked = self.masker.copied(shapes, data, whole=whole)
@@ -119,8 +129,17 @@ class Masking:
 def command(
     masking: Masking, text: bytes, binds: tuple[bytes | None, ...], formats: tuple[int, ...], oids: tuple[int, ...]
 ) -> dict[str, Any]:
-    names = _parameter_names(text) if binds else {}
-    params = [
+    return {"text": masking.sql(text), "params": _params(masking, text, binds, formats, oids)}
+
+
+def _params(
+    masking: Masking, text: bytes, binds: tuple[bytes | None, ...], formats: tuple[int, ...], oids: tuple[int, ...]
+) -> list[str | None]:
+    try:
+        names = _parameter_names(text) if binds else {}
+    except Exception:  # noqa: BLE001  fails closed: without its name a value may be taken for harmless
+        return [masking.unnamed(value, "sql_names") for value in binds]
+    return [
         masking.value(
             value,
             oids[n] if n < len(oids) else 0,
@@ -129,7 +148,6 @@ def command(
         )
         for n, value in enumerate(binds)
     ]
-    return {"text": masking.sql(text), "params": params}
 
 
 @lru_cache(maxsize=512)
@@ -173,10 +191,18 @@ def _copied(masking: Masking, raw: RawExchange) -> tuple[list[str], bool]:
     cut = any(found[done + 1 :])
     for nth, data in enumerate(found[: done + 1]):
         whole = nth < done and raw.result is Result.EXECUTED and not raw.excerpt
-        masked = masking.copied(_shapes(raw.text), data, whole)
+        masked = masking.copied(_shapes_of(masking, raw.text), data, whole)
         shown += masked.rows
         cut = cut or masked.cut
     return shown, cut
+
+
+def _shapes_of(masking: Masking, text: bytes) -> tuple[Shape | None, ...]:
+    try:
+        return _shapes(text)
+    except Exception:  # noqa: BLE001  fails closed: of data without a shape nothing is shown
+        masking.failed["copy_shape"] += 1
+        return ()
 
 
 @lru_cache(maxsize=512)

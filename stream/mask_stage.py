@@ -69,6 +69,7 @@ class Done:
     size: int = 0  # bytes of messages
     exchanges: int = 0
     undecoded: int = 0
+    failed: int = 0  # values withheld for a fault of the mask
 
 
 class MaskStage:
@@ -225,9 +226,10 @@ class MaskStage:
             return unopened(transcript, segment, str(e), with_keys(self._tools, self._ensure, ()))
         gap = known is not None and (segment.prior_epoch, segment.prior_chunk) != known.applied
         transcript = self._transcript(segment.recorder)
-        before = transcript.exchanges
+        before, failed = transcript.exchanges, transcript.mask_failures
         outputs = step(transcript, opened, with_keys(self._tools, self._ensure, opened.sessions), gap=gap)
         self._done.exchanges += transcript.exchanges - before
+        self._done.failed += transcript.mask_failures - failed
         return outputs
 
     def _transcript(self, recorder: RecorderId) -> Transcript:

@@ -41,6 +41,7 @@ from schemas.records import (
     LeafBody,
     LedgerEntry,
     LoginRefused,
+    MaskingFailed,
     Released,
     ScreenDisagrees,
     SessionClosed,
@@ -236,11 +237,22 @@ class _Making:
             case SessionOpened() as opened:
                 masking = self._masking(opened.session)
                 self.add(item.micros, replace(opened, application=masking.name(opened.application)))
+                self._tell_failed(item.micros, opened.session, 0, masking, transcript)
             case LoginRefused() as refused:
-                masking = self._masking(SessionId(f"{self._segment.recorder}/logins"))
+                logins = SessionId(f"{self._segment.recorder}/logins")
+                masking = self._masking(logins)
                 self.add(item.micros, replace(refused, claimed=masking.name(refused.claimed)))
+                self._tell_failed(item.micros, logins, 0, masking, transcript)
             case SessionClosed() | Released() as record:
                 self.add(item.micros, record)
+
+    def _tell_failed(
+        self, micros: int, session: SessionId, number: int, masking: content.Masking, transcript: Transcript
+    ) -> None:
+        """Values were withheld for a fault of the mask's: what was shown of them is less than it should be."""
+        for part, count in sorted(masking.failed.items()):
+            self.add(micros, MaskingFailed(session, number, part, count))
+            transcript.mask_failures += count
 
     def _ask(self, record: HoldRaised | HoldEnded | BootStarted) -> None:
         self.asked.append(Output(APPROVALS, self._segment.recorder.encode(), encode(record)))
@@ -324,6 +336,7 @@ class _Making:
             content_sha256=digest,
         )
         self.add(item.micros, body, sealed)
+        self._tell_failed(item.micros, item.session, raw.number, masking, transcript)
         transcript.exchanges += 1
         judged_there = raw.kind in (CommandKind.SIMPLE, CommandKind.EXTENDED) and known
         refused_otherwise = raw.refused and raw.decision is Decision.ALLOW  # by the protocol, not by a judgement
@@ -359,6 +372,7 @@ class _Making:
             content_sha256=digest,
         )
         self.add(item.micros, hold, sealed)
+        self._tell_failed(item.micros, item.session, 0, masking, transcript)
         self._ask(_raised(self._segment, item.facts, held, hold, sealed))
 
     def _fingerprint(self, text: bytes, blinded: bytes) -> bytes:

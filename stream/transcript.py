@@ -154,6 +154,7 @@ class Transcript:
         self.changed: set[int] = set()
         self.weights = dict(weights or {})  # of the sessions that have any
         self.exchanges = 0  # that became entries, in this process: for the metrics
+        self.mask_failures = 0  # values withheld for a fault of the mask, alike
 
     def segment(self, boot: int) -> None:
         """A new segment begins: what it repeats for itself is forgotten."""

@@ -100,6 +100,7 @@ METRICS = {
     "tallystick_mask_bytes_total": Metric(_C, "Bytes of segments masked"),
     "tallystick_mask_exchanges_total": Metric(_C, "Exchanges masked, judged and encrypted"),
     "tallystick_mask_undecoded_total": Metric(_C, "Segments and messages that could not be read"),
+    "tallystick_mask_failed_values_total": Metric(_C, "Values withheld because a part of the mask failed on them"),
     "tallystick_ask_messages_total": Metric(_C, "What the approvals step was told: holds, their ends, boots"),
     "tallystick_approvals_requests_open": Metric(_G, "Approval requests that a vote or a command may still answer"),
     "tallystick_approvals_holds_waiting": Metric(_G, "Held commands that wait for an answer, of all gateways"),

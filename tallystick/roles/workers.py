@@ -47,6 +47,7 @@ async def mask_worker(config: Config, say: Say, stop: asyncio.Event) -> None:
             "tallystick_mask_bytes_total": done.size,
             "tallystick_mask_exchanges_total": done.exchanges,
             "tallystick_mask_undecoded_total": done.undecoded,
+            "tallystick_mask_failed_values_total": done.failed,
         }
 
     await _on_journal(config, say, stop, "mask", MASK_GROUP, partial(mask_stages, done=done), figures)

@@ -92,6 +92,10 @@ OLD = {
         "c301c1e7ea1dfae7cef30e73686172643a30020406082a02760462790a",
         LedgerEntry(Source("shard:0"), Position(1, 2, 3), 4, body=PolicyInForce("v", "by", 5)),
     ),
+    "LedgerEntry-2": (
+        "c3014c0ef23b5173d74c0e73686172643a30020406082a02760462790a",
+        LedgerEntry(Source("shard:0"), Position(1, 2, 3), 4, body=PolicyInForce("v", "by", 5)),
+    ),
     "JournalSegment-1": (
         "c301cd3b3149dc2f99820c64622e302e61020406080a0c0863636363026b0273026701027802066f6e6500",
         JournalSegment(

@@ -30,6 +30,7 @@ class Said:
     text: str
     found: tuple[Found, ...] = ()
     withheld: int = 0
+    failed: tuple[Found, ...] = ()
 
 
 class StarMasker:
@@ -45,6 +46,9 @@ class StarMasker:
 
     def value(self, value: str | None, column: str = "") -> Said:
         return self._mask(value or "")
+
+    def unreadable(self, raw: bytes) -> Said:
+        return Said(f"withheld:{len(raw)}", (), 1)
 
     def sql(self, sql: str) -> Said:
         return self._mask(sql)

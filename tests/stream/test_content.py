@@ -78,3 +78,29 @@ def test_a_name_with_something_to_mask_is_masked_and_counted_each_time() -> None
             assert [(found.type, found.count) for found in masking.counts()] == [("email", 1)]
     assert len(set(shown)) == 2
     assert not any("ann" in name for name in shown)
+
+
+def _boom(_: object) -> None:
+    raise RecursionError("536904399")
+
+
+def test_parameters_that_no_name_can_be_found_for_are_withheld(
+    masking: content.Masking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "parameter_names", _boom)
+    shown = content.command(masking, b"insert into faults (ssn, b) values ($1, $2)", (b"536904399", None), (), ())
+    assert shown["params"][0].startswith("withheld:9:")
+    assert shown["params"][1] is None
+    assert (masking.withheld, masking.failed) == (1, {"sql_names": 1})
+
+
+def test_copy_data_whose_shape_cannot_be_found_are_withheld(
+    masking: content.Masking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "shapes", _boom)
+    raw = RawExchange(
+        1, CommandKind.SIMPLE, b"copy faults (ssn) to stdout", 0, tags=[b"COPY 1"], copied=[b"536904399\n"]
+    )
+    shown = content.answer(masking, raw)
+    assert [row[:12] for row in shown["copied"]] == ["withheld:10:"]
+    assert (masking.withheld, masking.failed) == (1, {"copy_shape": 1})

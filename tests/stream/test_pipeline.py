@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ import pytest
 
 from approvals.votes import Directory, cast
 from bus.topics import APPROVALS, EVENTS, GRANTS
+from mask.kinds import Detector, Finding
+from mask.masker import Masker, Tokens
+from mask.normal import View
 from schemas.codec import decode, encode
 from schemas.frames import Frame, FrameKind
 from schemas.ids import START, HoldId, RecorderId, SessionId, undecoded_source
@@ -31,6 +34,7 @@ from schemas.records import (
     HeldCommand,
     Hold,
     LedgerEntry,
+    MaskingFailed,
     Pending,
     Refusal,
     Result,
@@ -44,10 +48,11 @@ from seal.content import ContentKeys
 from seal.digest import approval_id
 from seal.event_batch import check_batch
 from seal.sign import Signer
+from stream.mask_stage import Done
 from stream.pipeline import END, Tools
 from stream.places import exchange_place, hold_place
 from stream.runner import OFFSET, OUTPUTS, STATE
-from stream.workers import ApprovalsWorker, AskWorker, MaskWorker
+from stream.workers import ApprovalsWorker, AskWorker, MaskWorker, Worker, mask_stages
 from wire.postgres import messages as m
 
 RECORDER = RecorderId("db.0.aaaaaaaa")
@@ -270,6 +275,37 @@ async def test_a_screen_that_let_something_through_is_an_alarm(
     assert [b for b in bodies(batches(bus)) if isinstance(b, ScreenDisagrees)] == [
         ScreenDisagrees(SESSION, 1, Decision.ALLOW, Decision.HOLD)
     ]
+
+
+class _Failing:
+    """A detector's part: it fails on whatever it is shown."""
+
+    def __call__(self, _: View) -> Iterator[Finding]:
+        raise ValueError("4111")
+
+
+async def test_a_value_on_which_a_detector_fails_is_told_of_and_the_stream_goes_on(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    broken = [Detector("broken", (rb"hunter2",), _Failing())]
+    tools = replace(tools, masker=lambda session: Masker(Tokens(b"t" * 32, session), detectors=broken))
+    row = m.frame("D", b"\0\2" + (10).to_bytes(4, "big") + b"my hunter2" + (1).to_bytes(4, "big") + b"7")
+    asked = [client(m.query(b"SELECT 'hunter2', 7")), server(row + m.frame("C", b"SELECT 1\0") + READY)]
+    after = [client(m.query(b"SELECT 8")), server(READY)]
+    await journal.publish(bus, [context("v"), *asked, *after])
+    masker, enrolled, done = keyfiles.load_masker(keys), keyfiles.enrolled(keys), Done()
+    make = mask_stages(tools, masker, enrolled, content_keys, done)
+    await live(lambda at: Worker(bus, "mask", "journal", make, at), {})
+    first, failed, second = bodies(batches(bus))
+    assert (first.withheld, second.withheld) == (2, 0)
+    assert failed == MaskingFailed(SESSION, 1, "broken", 2)
+    assert done.failed == 2
+    key = content_keys.get(SESSION)
+    assert key is not None
+    sealed = batches(bus)[0].events[0].content
+    shown = content.decrypt(key, exchange_place(SESSION, 1), sealed)
+    assert b"hunter2" not in shown
+    assert json.loads(shown)["answer"]["rows"][0][1] == "7"
 
 
 async def test_what_no_recorder_signed_is_told_of_and_moves_nobody(
