@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from policy.sql import settings
 from policy.sql.marks import Mark
-from policy.sql.reading import Reading, Scope, When, is_catalog
+from policy.sql.reading import Handler, Reading, Scope, When, is_catalog
 from policy.sql.shape import crosses, depends_on_constants, narrows
 from wire.postgres.grammar import Node, constant, quoted, strings
-
-Handler = Callable[[Reading, Node, Scope], None]
 
 _READERS = frozenset(("SelectStmt", "ExplainStmt", "CopyStmt", "DoStmt", "several"))
 _NAMED_OPERATORS = frozenset(("AEXPR_OP", "AEXPR_OP_ANY", "AEXPR_OP_ALL"))

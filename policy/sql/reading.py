@@ -127,6 +127,9 @@ class Reading:
         return name
 
 
+Handler = Callable[[Reading, Node, Scope], None]
+
+
 def is_catalog(schema: str, name: str) -> bool:
     """pg_catalog comes first in every search path, so a bare pg_ name means it."""
     return schema in ("pg_catalog", "information_schema", "pg_toast") or (not schema and name.startswith("pg_"))

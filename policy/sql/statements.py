@@ -23,14 +23,11 @@ class Row(NamedTuple):
 ROWS: dict[str, Row] = {
     # tables, types and what belongs to them
     "CreateSchemaStmt": Row("create", Mark.CREATE, "schemaname", inside=True),
-    "CreateStmt": Row("create", Mark.CREATE, "relation", inside=True),
-    "CreateSeqStmt": Row("create", Mark.CREATE, "sequence"),
     "CreateDomainStmt": Row("create", Mark.CREATE, "domainname", inside=True),
     "CompositeTypeStmt": Row("create", Mark.CREATE, "typevar"),
     "CreateEnumStmt": Row("create", Mark.CREATE, "typeName"),
     "CreateStatsStmt": Row("create", Mark.CREATE, "defnames", inside=True),
     "IndexStmt": Row("create", Mark.CREATE_INDEX, "relation", inside=True),
-    "AlterSeqStmt": Row("alter", Mark.ALTER, "sequence"),
     "AlterEnumStmt": Row("alter", Mark.ALTER, "typeName"),
     "ReplicaIdentityStmt": Row("alter", Mark.ALTER),
     "AlterDomainStmt": Row("alter", Mark.ALTER, "typeName", inside=True),

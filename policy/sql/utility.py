@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from policy.sql import bodies, settings
+from policy.sql import bodies, settings, tables
 from policy.sql.marks import Mark
-from policy.sql.queries import Handler, calls
-from policy.sql.reading import Reading, Scope, When
+from policy.sql.queries import calls
+from policy.sql.reading import Handler, Reading, Scope, When
 from policy.sql.shape import narrows
 from policy.sql.statements import named
 from schemas.judging import Prepares
@@ -31,27 +31,6 @@ _DROPS = {
     "FDW": Mark.FOREIGN,
     "PUBLICATION": Mark.REPLICATION,
 }
-_ALTERS = {
-    "AT_DropColumn": Mark.DROP_COLUMN,
-    "AT_AlterColumnType": Mark.ALTER_TYPE,
-    "AT_ChangeOwner": Mark.OWNER,
-    "AT_SetLogged": Mark.REWRITES,
-    "AT_SetUnLogged": Mark.REWRITES,
-    "AT_SetAccessMethod": Mark.REWRITES,
-    "AT_SetTableSpace": Mark.REWRITES,
-    "AT_DropConstraint": Mark.ALTER_TYPE,
-    "AT_DetachPartition": Mark.ALTER_TYPE,
-    "AT_DropIdentity": Mark.ALTER_TYPE,
-    "AT_DropExpression": Mark.ALTER_TYPE,
-    "AT_GenericOptions": Mark.FOREIGN,
-} | dict.fromkeys(
-    (
-        *("AT_DisableTrig", "AT_DisableTrigAll", "AT_DisableTrigUser", "AT_EnableReplicaTrig", "AT_EnableAlwaysTrig"),
-        *("AT_DisableRule", "AT_EnableReplicaRule", "AT_EnableAlwaysRule", "AT_DisableRowSecurity"),
-        "AT_NoForceRowSecurity",
-    ),
-    Mark.GUARD_OFF,
-)
 
 
 def explain(r: Reading, body: Node, scope: Scope) -> None:
@@ -111,11 +90,6 @@ def view(r: Reading, body: Node, scope: Scope) -> None:
 def rule(r: Reading, body: Node, scope: Scope) -> None:
     r.effect("create", r.relation(body.get("relation", {})), scope, Mark.CODE)
     r.push_all(body, scope.deferred(), ("relation",))
-
-
-def trigger(r: Reading, body: Node, scope: Scope) -> None:
-    r.effect("create", r.relation(body.get("relation", {})), scope, Mark.CODE)
-    r.push(body.get("whenClause"), scope.deferred())
 
 
 def define(r: Reading, body: Node, scope: Scope) -> None:
@@ -247,15 +221,6 @@ def deallocate(r: Reading, body: Node, scope: Scope) -> None:
     r.deallocates["" if body.get("isall") else body.get("name", "")] = None
 
 
-def alter_table(r: Reading, body: Node, scope: Scope) -> None:
-    marks = {
-        _ALTERS.get(each.get("AlterTableCmd", {}).get("subtype", "AT_AddColumn"), Mark.ALTER)
-        for each in body.get("cmds", ())
-    }
-    r.effect("alter", r.relation(body.get("relation", {})), scope, *marks)
-    r.push_all(body, scope, ("relation",))
-
-
 def drop(r: Reading, body: Node, scope: Scope) -> None:
     what = body.get("removeType", "").removeprefix("OBJECT_")
     mark = Mark.GUARD_OFF if what in _GUARDS else _DROPS.get(what, Mark.DROP_OTHER)
@@ -266,11 +231,15 @@ def drop(r: Reading, body: Node, scope: Scope) -> None:
             r.effect("drop", name, scope, mark)
             if what in _RELATIONS:
                 r.names[name] = None
+    if body.get("behavior") == "DROP_CASCADE":
+        r.effect("drop", "", scope)  # what depends on it is not in the text
 
 
 def truncate(r: Reading, body: Node, scope: Scope) -> None:
     for each in body.get("relations", ()):
         r.write("truncate", each.get("RangeVar", {}), scope, Mark.TRUNCATE)
+    if body.get("behavior") == "DROP_CASCADE":
+        r.effect("truncate", "", scope)  # tables that refer to it
 
 
 def grant(r: Reading, body: Node, scope: Scope) -> None:
@@ -367,12 +336,12 @@ def _not_blind(handler: Handler) -> Handler:
 HANDLERS: dict[str, Handler] = {
     kind: _not_blind(handler)
     for kind, handler in {
+        **tables.HANDLERS,
         "ExplainStmt": explain,
         "CopyStmt": copy,
         "CreateTableAsStmt": create_table_as,
         "ViewStmt": view,
         "RuleStmt": rule,
-        "CreateTrigStmt": trigger,
         "DefineStmt": define,
         "CreateFunctionStmt": create_function,
         "DoStmt": do,
@@ -383,7 +352,6 @@ HANDLERS: dict[str, Handler] = {
         "FetchStmt": fetch,
         "ClosePortalStmt": nothing,
         "DeallocateStmt": deallocate,
-        "AlterTableStmt": alter_table,
         "DropStmt": drop,
         "TruncateStmt": truncate,
         "GrantStmt": grant,

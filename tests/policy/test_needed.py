@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.conditions import compile_
@@ -75,6 +75,7 @@ conditions = st.recursive(st.one_of(calls, plain), joined, max_leaves=3)
 effects = st.lists(st.builds(Effect, words, st.sampled_from(["a", "b"])), max_size=3).map(tuple)
 
 
+@settings(deadline=None)
 @given(conditions, effects, st.integers(0, 6), st.booleans())
 def test_without_what_is_needed_no_condition_is_true_or_fails(
     text: str, found: tuple[Effect, ...], score: int, complete: bool

@@ -10,14 +10,11 @@ from wire.postgres.grammar import parse
 
 SAMPLES = {
     "CreateSchemaStmt": ("CREATE SCHEMA a", "a"),
-    "CreateStmt": ("CREATE TABLE s.a (i int)", "s.a"),
-    "CreateSeqStmt": ("CREATE SEQUENCE a", "a"),
     "CreateDomainStmt": ("CREATE DOMAIN s.a AS int", "s.a"),
     "CompositeTypeStmt": ("CREATE TYPE a AS (i int)", "a"),
     "CreateEnumStmt": ("CREATE TYPE a AS ENUM ('x')", "a"),
     "CreateStatsStmt": ("CREATE STATISTICS a ON i, j FROM t", "a"),
     "IndexStmt": ("CREATE INDEX ON a (i)", "a"),
-    "AlterSeqStmt": ("ALTER SEQUENCE a RESTART", "a"),
     "AlterEnumStmt": ("ALTER TYPE a ADD VALUE 'x'", "a"),
     "AlterDomainStmt": ("ALTER DOMAIN a SET NOT NULL", "a"),
     "AlterStatsStmt": ("ALTER STATISTICS a SET STATISTICS 1", "a"),
