@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 REQUIRED := pyproject.toml tools/build-requirements.in
 
-.PHONY: setup demo demo-full test test-full test-long lint bench lock clean
+.PHONY: setup demo demo-full test test-full test-long chaos lint bench lock clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ test: setup
 # Against a real Kafka and MinIO: needs Java 17, Maven and Go, and says what is missing.
 test-full: setup
 	$(BIN)/python -m pytest -q -p no:xdist -m "full and not slow"
+
+# Full mode under load while its parts die 66 times, sleep and are cut off: about half an hour. TALLYSTICK_SEED repeats it.
+chaos: setup
+	$(BIN)/python -m pytest -q -s -p no:xdist -m "full and slow" tests/scenarios/test_chaos.py
 
 test-long: setup
 	$(BIN)/python -m pytest -q

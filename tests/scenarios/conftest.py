@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +98,10 @@ class Deployment:
                     found[" ".join(words[3 : words.index("--config")])] = int(entry.name)
         return found
 
+    def role(self, words: str) -> int | None:
+        """The process of the role that these words begin, or None while it is being started again."""
+        return next((pid for found, pid in self.roles().items() if found.startswith(words)), None)
+
     def executed(self, marker: str) -> list[str]:
         """What the target's own log says it ran, by the first group of `marker`."""
         said = re.findall(r"LOG:  (?:statement|execute [^:]*): (.*)", self.postgres.log.read_text(errors="replace"))
@@ -108,6 +114,21 @@ def _text(keys: ContentKeys, body: Exchange, sealed: bytes) -> str:
     except ContentGone:
         return ""
     return str(json.loads(plain)["command"]["text"])
+
+
+@contextlib.contextmanager
+def asleep(deployment: Deployment, words: str) -> Iterator[None]:
+    """That role, if it runs."""
+    if (pid := deployment.role(words)) is None:
+        yield
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 Make = Callable[..., Deployment]

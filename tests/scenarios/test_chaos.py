@@ -1,19 +1,23 @@
 """Full mode under load while its parts die, sleep and are cut off, one after another: nothing is lost, nothing twice.
 
-`make test-long` runs the long form: 60 kills, pauses of 30 s, Kafka away for 60 s. TALLYSTICK_SEED repeats a run.
+`make chaos` runs the long form: more than 60 kills, the ledger's at each step of a commit among them, pauses of 30 s,
+Kafka away for 60 s, the journal's disk full. TALLYSTICK_SEED repeats a run.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -26,12 +30,15 @@ from schemas.records import Choice, Conflict, Exchange, Grant, Released, Result,
 from seal import keyfiles
 from tallystick import config
 from tallystick.door import DoorClient, DoorShut, Refused
-from tests.scenarios.conftest import SHARD, Deployment, Make
+from tests.scenarios import dying_ledger
+from tests.scenarios.conftest import SHARD, Deployment, Make, asleep
+from tests.scenarios.test_disk import fill, mounted
 from tests.scenarios.test_kill import MARKER, Load, _settle
 from tools import services
 
 ROLES = ("ledger", "worker --steps ask", "worker --steps mask", "worker --steps approvals", "gateway")
 JOBS = 3
+BACK_S = 60  # in which a role that was killed is started again
 APPROVED = r"approved-([0-9]+)-end"
 HOLD = "hold = {wire_seconds = 15.0}"  # whose vote is lost in the chaos is refused, and goes on
 REQUEST = re.compile(r"req-[a-z2-7]{16}")
@@ -110,95 +117,150 @@ class Approvals:
                 time.sleep(0.1)
 
 
-def _role(deployment: Deployment, words: str) -> int | None:
-    """The process of that role, or None while it is being started again."""
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if parent == deployment.up.process.pid and f"tallystick {words} " in command:
-                return int(entry.name)
-    return None
-
-
-def _kill(deployment: Deployment, words: str) -> None:
-    if (pid := _role(deployment, words)) is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def asleep(deployment: Deployment, words: str) -> Iterator[None]:
-    if (pid := _role(deployment, words)) is None:
-        yield
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)
+def _kill(deployment: Deployment, words: str) -> bool:
+    """Whether it died of it: it is waited for, if it is just being started again."""
+    end = time.monotonic() + BACK_S
+    while (pid := deployment.role(words)) is None and time.monotonic() < end:
+        time.sleep(0.02)
+    if pid is None:
+        return False
     try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
-def _mischief(
-    deployment: Deployment, kafka: services.Kafka, minio: services.Minio, chance: random.Random, long_s: float
-) -> dict[str, Callable[[], None]]:
-    """What may happen, by name. Each leaves everything running, or to be started again by its supervisor."""
+def _dies_at(deployment: Deployment, step: str, nth: int) -> bool:
+    """A second ledger, which takes the shard from the first, and dies there; the first, started again, goes on."""
+    script = [sys.executable, str(Path(dying_ledger.__file__)), str(deployment.made.config), step, str(nth)]
+    with (deployment.place / "up.log").open("ab") as log:
+        done = subprocess.run(script, stdout=log, stderr=log, timeout=180, check=False)
+    return done.returncode == -signal.SIGKILL  # else the first took it back before it came there
 
-    def again(server: services.Server) -> None:
+
+Act = Callable[[], object]
+"""What may happen. A kill says whether it hit."""
+
+
+@dataclass
+class Mischief:
+    """Each act leaves everything running, or to be started again by its supervisor."""
+
+    deployment: Deployment
+    kafka: services.Kafka
+    minio: services.Minio
+    chance: random.Random
+    long_s: float
+    disk: Path | None = None  # a file system of its own for the journal
+
+    def kills(self) -> dict[str, Act]:
+        found: dict[str, Act] = {f"kill {words}": partial(_kill, self.deployment, words) for words in ROLES}
+        found |= {f"kill ledger at {step}": partial(self._dies, step) for step in dying_ledger.STEPS}
+        return found | {f"kill {server.name}": partial(self._again, server) for server in (self.kafka, self.minio)}
+
+    def others(self) -> dict[str, Act]:
+        found: dict[str, Act] = {f"pause {words}": partial(self._sleeps, words) for words in ROLES}
+        found |= {
+            f"pause {server.name}": partial(self._away, server, self.long_s) for server in (self.kafka, self.minio)
+        }
+        found["cut kafka off"] = partial(self._away, self.kafka, 2 * self.long_s)
+        if self.disk is not None:
+            found["fill the journal's disk"] = partial(self._fills, self.disk)
+        return found
+
+    def _dies(self, step: str) -> bool:
+        return _dies_at(self.deployment, step, self.chance.randint(1, 3))
+
+    def _again(self, server: services.Server) -> bool:
         server.kill()
         try:
-            time.sleep(chance.uniform(0, 1))
+            time.sleep(self.chance.uniform(0, 1))
         finally:
             server.start()
+        return True
 
-    def away(server: services.Server, seconds: float) -> None:
+    def _away(self, server: services.Server, seconds: float) -> None:
         server.pause()
         try:
             time.sleep(seconds)
         finally:
             server.resume()
 
-    def sleeps(words: str) -> None:
-        with asleep(deployment, words):
-            time.sleep(long_s)
+    def _sleeps(self, words: str) -> None:
+        with asleep(self.deployment, words):
+            time.sleep(self.long_s)
 
-    found: dict[str, Callable[[], None]] = {f"kill {words}": lambda w=words: _kill(deployment, w) for words in ROLES}  # type: ignore[misc]
-    found |= {f"pause {words}": lambda w=words: sleeps(w) for words in ROLES}  # type: ignore[misc]
-    found |= {
-        "kill kafka": lambda: again(kafka),
-        "kill minio": lambda: again(minio),
-        "pause kafka": lambda: away(kafka, long_s),
-        "pause minio": lambda: away(minio, long_s),
-        "cut kafka off": lambda: away(kafka, 2 * long_s),
-    }
-    return found
+    def _fills(self, disk: Path) -> None:
+        try:
+            fill(disk / "filler")
+            time.sleep(self.long_s)
+        finally:
+            (disk / "filler").unlink()
+
+
+class Pgbench:
+    """pgbench as it is, with as many clients; it gives up where a connection ends, and is started again."""
+
+    def __init__(self, deployment: Deployment, clients: int, a_second: int) -> None:
+        self._script = deployment.place / "pgbench.sql"
+        # A client's marks grow, from one run to the next too.
+        self._script.write_text("\\set n :n + 1\ninsert into work (mark) values ('mark-1:client_id-:n-end');\n")
+        self._words = [
+            str(deployment.postgres.bin / "pgbench"), "-n", "-c", str(clients), "-j", "1", "-T", "3600", "-R",
+            str(a_second), "-f", str(self._script), deployment.url,
+        ]  # fmt: skip
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.runs = 0
+
+    def __enter__(self) -> Pgbench:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.runs += 1
+            words = [*self._words[:-1], "-D", f"n={self.runs * 1_000_000}", self._words[-1]]
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while process.poll() is None and not self._stopping.wait(0.1):
+                pass
+            process.kill()
+            process.wait()
+            self._stopping.wait(0.2)
 
 
 def _chaos(
-    deployment: Deployment, kafka: services.Kafka, minio: services.Minio, acts: int, long_s: float, pauses: int
+    deployment: Deployment, kafka: services.Kafka, minio: services.Minio, kills: int, others: int, long_s: float
 ) -> None:
     seed = int(os.environ.get("TALLYSTICK_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
     print(f"TALLYSTICK_SEED={seed}")
     chance = random.Random(seed)
-    possible = _mischief(deployment, kafka, minio, chance, long_s)
-    kills = [name for name in possible if name.startswith("kill")]
-    others = [name for name in possible if name not in kills]
-    plan = (kills * (acts // len(kills) + 1))[:acts] + (others * (pauses // len(others) + 1))[:pauses]
-    chance.shuffle(plan)
+    journal = deployment.place / "disk"
     with psycopg.connect(deployment.postgres.url(database="orders"), autocommit=True) as db:
         db.execute("create table work (mark text, n int)")
         db.execute("create table chaos (mark text)")
-    deployment.up.start(ready_s=120)
-    with Load(deployment.url) as load, Approvals(deployment) as approvals:
-        for name in plan:
-            time.sleep(chance.uniform(0.2, 2.0))  # the random instant: not a wait for something
-            print(name, flush=True)
-            possible[name]()
-        _goes_on(load)
-    _settle(deployment)
-    deployment.up.stop()
+    with mounted(journal, "32m") as done:
+        if done:
+            (deployment.place / "data").mkdir()
+            (deployment.place / "data" / "journal").symlink_to(journal)
+        mischief = Mischief(deployment, kafka, minio, chance, long_s, journal if done else None)
+        deployment.up.start(ready_s=120)
+        with (
+            Load(deployment.url, clients=2, rest_s=0.05) as load,
+            Pgbench(deployment, clients=4, a_second=60) as pgbench,
+            Approvals(deployment) as approvals,
+        ):
+            _acts(mischief, kills, others)
+            _goes_on(load)
+        print(f"pgbench was started {pgbench.runs} times")
+        _settle(deployment)
+        deployment.up.stop()
     _exactly_once_and_in_order(deployment, load)
     _approved_once(deployment, approvals)
     _population_is_whole(deployment)
@@ -207,6 +269,27 @@ def _chaos(
     store = deployment.store()
     assert isinstance(store, S3Store)
     assert store.irregular(f"{SHARD}/") == {}, "no key has two versions, and none is marked as deleted"
+
+
+def _acts(mischief: Mischief, kills: int, others: int) -> None:
+    """So many kills that hit, of each kind in turn; and so many of the other acts among them."""
+    possible, besides = mischief.kills(), mischief.others()
+    chance = mischief.chance
+    plan = (chance.sample(list(possible), len(possible)) * kills)[:kills]
+    plan += (chance.sample(list(besides), len(besides)) * others)[:others]
+    chance.shuffle(plan)
+    hit: collections.Counter[str] = collections.Counter()
+    while plan:
+        time.sleep(chance.uniform(0.2, 2.0))  # the random instant: not a wait for something
+        name = plan.pop()
+        print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
+        if name in besides:
+            besides[name]()
+        elif possible[name]():
+            hit[name] += 1
+        else:
+            plan.insert(0, name)  # it was not there: later again
+    print(f"{hit.total()} kills: {dict(hit)}; {others} other acts")
 
 
 def _goes_on(load: Load) -> None:
@@ -277,11 +360,11 @@ full = pytest.mark.parametrize("backing", [pytest.param("full", marks=pytest.mar
 @full
 @pytest.mark.timeout(600)
 def test_parts_die_and_sleep(deploy: Make, kafka: services.Kafka, minio: services.Minio) -> None:
-    _chaos(deploy(more_gateway=HOLD), kafka, minio, acts=12, long_s=3.0, pauses=5)
+    _chaos(deploy(more_gateway=HOLD), kafka, minio, kills=12, others=5, long_s=3.0)
 
 
 @full
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_parts_die_sixty_times_and_sleep_long(deploy: Make, kafka: services.Kafka, minio: services.Minio) -> None:
-    _chaos(deploy(more_gateway=HOLD), kafka, minio, acts=60, long_s=30.0, pauses=10)
+    _chaos(deploy(more_gateway=HOLD), kafka, minio, kills=66, others=14, long_s=30.0)

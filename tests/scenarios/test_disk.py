@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -19,16 +20,28 @@ from tests.scenarios.test_ops import page
 MARKER = r"mark-([0-9]+)-end"
 
 
+@contextlib.contextmanager
+def mounted(place: Path, size: str) -> Iterator[bool]:
+    """A file system that can be filled to the last byte, or False where nobody may mount one."""
+    place.mkdir()
+    made = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
+    done = subprocess.run(made, capture_output=True, check=False).returncode == 0
+    try:
+        yield done
+    finally:
+        if done:
+            subprocess.run(["umount", "-l", place], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """12 MiB that can be filled to the last byte."""
-    place = tmp_path / "small"
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", place], capture_output=True, check=False)
-    if done.returncode != 0:
-        pytest.skip("no right to mount a file system here; tests/ingest/test_recorder_faults.py has the same by faults")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    """12 MiB."""
+    with mounted(tmp_path / "small", "12m") as done:
+        if not done:
+            pytest.skip(
+                "no right to mount a file system here; tests/ingest/test_recorder_faults.py has the same by faults"
+            )
+        yield tmp_path / "small"
 
 
 @pytest.mark.timeout(240)
@@ -50,7 +63,7 @@ def test_a_full_journal_refuses_and_goes_on_when_there_is_space(deploy: Make, sm
         db.execute("create table work (mark text)")
         insert(db)
         before = number
-        _fill(small_disk / "filler")
+        fill(small_disk / "filler")
         refused = _until_refused(db, insert)
         assert refused.sqlstate in ("53100", "58030"), refused.sqlstate
         assert "tallystick" in str(refused)
@@ -90,7 +103,7 @@ def test_a_full_journal_refuses_and_goes_on_when_there_is_space(deploy: Make, sm
     assert deployment.verify().code == 0
 
 
-def _fill(path: Path) -> None:
+def fill(path: Path) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
         for size in (65536, 1024, 1):

@@ -30,8 +30,7 @@ from schemas.records import (
     SessionOpened,
     Vote,
 )
-from tests.scenarios.conftest import Deployment, Make
-from tests.scenarios.test_chaos import asleep
+from tests.scenarios.conftest import Deployment, Make, asleep
 
 REQUEST = re.compile(r"req-[a-z2-7]{16}")
 HOLD = "hold = {wire_seconds = 20.0, lookup_seconds = 3.0, notice_seconds = 5.0}"

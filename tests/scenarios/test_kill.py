@@ -27,6 +27,7 @@ class Load:
 
     url: str
     clients: int = 4
+    rest_s: float = 0.0  # of a client, after three commands
     first: int = 0  # number of the first client: loads one after another need marks of their own
     answered: set[str] = field(default_factory=set)
     sent: int = 0
@@ -48,7 +49,7 @@ class Load:
         while not self.stopping.is_set():
             try:
                 with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as db:
-                    while not self.stopping.is_set():
+                    while not self.stopping.wait(self.rest_s):
                         count += 3
                         self._three(db, number, count)
             except psycopg.Error:

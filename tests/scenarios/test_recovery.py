@@ -13,8 +13,7 @@ import pytest
 from evidence.outcome import Code
 from schemas.records import Exchange, Gap
 from tests.ledger.locked import make_bucket
-from tests.scenarios.conftest import Backing, Deployment, Make
-from tests.scenarios.test_chaos import asleep
+from tests.scenarios.conftest import Backing, Deployment, Make, asleep
 from tests.scenarios.test_kill import MARKER, Load, _nothing_lost_nothing_twice, _sessions_are_closed, _settle
 from tools import services
 
