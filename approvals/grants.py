@@ -8,12 +8,13 @@ the rules, all of them, and each is checked against what the gateway itself know
     a gateway can derive from the first hold. So a grant is for one command at one target.
  3. It has not expired.
  4. Its votes settle the request (`votes.py`) by the gateway's own directory and rule.
- 5. The gateway has not released on this request before.
+ 5. The gateway has not released on this request before; or it saw all of that undone
+    (`Uses`), and not more often than MOST_USES.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections import Counter
 from enum import StrEnum
 
 from approvals.votes import Directory, Settled, settles
@@ -32,6 +33,28 @@ class Flaw(StrEnum):
     USED = "it was used before"
 
 
+MOST_USES = 5
+"""Releases on one approval, all but the last of them undone."""
+
+
+class Uses:
+    """The requests on which a gateway released, and what it saw undone since."""
+
+    def __init__(self) -> None:
+        self._releases: Counter[ApprovalId] = Counter()
+        self._kept: set[ApprovalId] = set()  # or under way
+
+    def may_release(self, request: ApprovalId) -> bool:
+        return request not in self._kept and self._releases[request] < MOST_USES
+
+    def release(self, request: ApprovalId) -> None:
+        self._releases[request] += 1
+        self._kept.add(request)
+
+    def undone(self, request: ApprovalId) -> None:
+        self._kept.discard(request)
+
+
 class BadGrant(ValueError):
     """The grant does not hold; nothing may run on it."""
 
@@ -46,14 +69,14 @@ def check(
     rule: ApproverRule,
     subject: str,
     directory: Directory,
-    used: Container[ApprovalId],
+    uses: Uses,
     match_secret: bytes,
     now_us: int,
 ) -> tuple[str, ...]:
     """Who approved `what` (canonical bytes), asked by `subject` under `rule`. Raises BadGrant."""
     if digest.approval_id(grant.first_hold) != grant.request:
         raise BadGrant(Flaw.REQUEST)
-    if grant.request in used:
+    if not uses.may_release(grant.request):
         raise BadGrant(Flaw.USED)
     salt = digest.commitment_salt(match_secret, grant.first_hold)
     if digest.commitment(salt, what) != grant.commitment:

@@ -1,16 +1,24 @@
 """Which state of an approval request follows which. One pure step, one owner a partition.
 
-    PENDING  ──votes──▶ APPROVED | DENIED      PENDING  ──time──▶ EXPIRED
+    PENDING  ──votes──▶ APPROVED | DENIED        PENDING  ──time──▶ EXPIRED
     PENDING  ──the client takes it back──▶ CANCELLED
-    APPROVED ──a hold is granted──▶ USED       APPROVED ──time──▶ EXPIRED
+    APPROVED ──a hold is granted──▶ RESERVED     APPROVED ──time──▶ EXPIRED
+    RESERVED ──it ran, or nobody can know──▶ USED
+    RESERVED ──it never ran, or was undone──▶ APPROVED
+    PENDING | APPROVED ──a reviewer──▶ REVOKED   (RESERVED: instead of APPROVED)
+    PENDING | APPROVED ──the policy asks for other votes──▶ SUPERSEDED
 
 Rules:
  1. Every hold is answered once, by a Grant or a Refusal. The same hold id coming
     again (redelivery) gets the same answer again and changes nothing.
- 2. A hold joins the live request with its match key and rule; else it opens one,
-    whose id is derived from the hold's. Before its answer it is told which: Pending.
+ 2. A hold joins the live request with its match key; else, or where that one is
+    RESERVED, it opens one, whose id is derived from the hold's. Before its answer it
+    is told which: Pending. Where its rule asks for more than the request's, that one
+    is SUPERSEDED.
  3. One approval, one use: the first hold that waits (or else the next that comes)
-    is granted and the request is USED; others that wait are refused.
+    is granted and the request is RESERVED for it; others that wait are refused. Its
+    gateway says what became of it (`Over`); a new boot or the approval's end says
+    that nobody can know. Undone it comes back, at most until MOST_USES.
  4. An approval is used only if its votes hold at that moment, by today's directory.
  5. A `lookup_only` hold is answered at once: granted on an approval, else refused
     while its request stays open for a re-run.
@@ -18,7 +26,8 @@ Rules:
     past `expires_us` is EXPIRED whatever comes; a hold past its deadline is refused
     and its request stays open.
  7. A new boot voids the holds of the recorder's earlier boots; requests stay.
- 8. A vote that does not count (`votes.py`) changes nothing; it is counted.
+ 8. A vote that does not count (`votes.py`) changes nothing; it is counted. To revoke
+    is final, so a vote that comes again cannot bring an approval back.
  9. State is bounded: so many open requests a subject, so many ended ones kept, so
     many holds a request. Above it the new hold is refused, with words.
 """
@@ -27,6 +36,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from approvals.grants import MOST_USES
+from approvals.requests import accepts, asked, same_command
 from approvals.state import Held, Request, State
 from approvals.votes import LONGEST_REASON, Directory, Settled, objection, settles
 from schemas.ids import ApprovalId, HoldId, RecorderId
@@ -35,9 +46,11 @@ from schemas.records import (
     ApprovalRequest,
     ApprovalState,
     BootStarted,
+    Choice,
     Grant,
     HoldEnded,
     HoldRaised,
+    Over,
     Pending,
     Refusal,
     Tick,
@@ -59,6 +72,7 @@ KEEP_US = 3_600_000_000
 """Ended requests are kept an hour past the time in which their holds may come again."""
 
 _SECOND_US = 1_000_000
+_NEVER_RAN = frozenset({Over.CLIENT_LEFT, Over.CANCELLED, Over.TIMEOUT, Over.CHANGED, Over.NOT_RECORDED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +134,9 @@ class _Turn:
             if not request.live:
                 continue
             if request.expires_us <= self._now:
-                self._end(request, ApprovalState.EXPIRED, "nobody approved it in time")
+                used = request.state is ApprovalState.RESERVED
+                after = ApprovalState.USED if used else ApprovalState.EXPIRED
+                self._end(request, after, "nobody approved it in time")
                 continue
             for held in request.waiting:
                 if held.deadline_us <= self._now:
@@ -137,9 +153,6 @@ class _Turn:
             self._stray(raised, ApprovalState.EXPIRED, "it came too late to be asked about")
             return
         request = self._live(raised)
-        if request is not None and request.state is ApprovalState.APPROVED and not self._still_approved(request):
-            self._end(request, ApprovalState.EXPIRED, "its votes hold no longer")
-            request = None
         if request is None:
             request = self._open(raised)
         if request is not None:
@@ -147,14 +160,22 @@ class _Turn:
 
     def hold_ended(self, ended: HoldEnded) -> None:
         for request in self._requests.values():
-            for held in request.waiting:
+            for held in request.holds:
                 if held.hold == ended.hold and held.recorder == ended.recorder:
-                    self._gone(request, held, ended.why)
+                    if held.answer is None:
+                        self._gone(request, held, ended.why)
+                    elif request.using == held.hold:
+                        self._use_over(request, ended.why)
                     return
 
     def vote(self, vote: Vote) -> None:
         request = self._requests.get(vote.request)
-        if request is None or request.state is not ApprovalState.PENDING or self._counts_not(request, vote):
+        revokes = vote.choice is Choice.REVOKE
+        if (
+            request is None
+            or not (request.live if revokes else request.state is ApprovalState.PENDING)
+            or self._counts_not(request, vote)
+        ):
             self._ignored += 1
             return
         standing = tuple(v for v in request.votes if not self._objects(request, v))
@@ -163,6 +184,10 @@ class _Turn:
             return
         request = self._put(replace(request, votes=(*standing, vote)))
         self._enter(request, replace(vote, reason=""))
+        if revokes:
+            if request.state is not ApprovalState.RESERVED:  # what runs cannot be called back
+                self._end(request, ApprovalState.REVOKED, "a reviewer took it back")
+            return
         settled = self._settled(request)
         if settled is None:
             return
@@ -176,9 +201,13 @@ class _Turn:
             return
         self._boots[recorder] = boot
         for request in self._in_order():
-            for held in request.waiting:
-                if held.recorder == recorder and held.boot < boot:
+            for held in request.holds:
+                if held.recorder != recorder or held.boot >= boot:
+                    continue
+                if held.answer is None:
                     self._refuse(request.id, held, "its gateway has restarted")
+                elif request.using == held.hold:
+                    self._use_over(request, Over.KEPT)
 
     def forget(self) -> None:
         """Drops what ended long ago, so that the state is bounded; the oldest first where there are too many."""
@@ -205,7 +234,17 @@ class _Turn:
         return False
 
     def _live(self, raised: HoldRaised) -> Request | None:
-        return next((r for r in self._requests.values() if r.live and _same(r.raised, raised)), None)
+        """The one to join, if there is any; those that the hold's rule does not accept end here."""
+        found = [r for r in self._in_order() if r.live and r.using is None and same_command(r.raised, raised)]
+        good = []
+        for request in found:
+            if not accepts(raised.rule, request.raised.rule):
+                self._end(request, ApprovalState.SUPERSEDED, "the policy asks for other votes by now: run it again")
+            elif request.state is ApprovalState.APPROVED and not self._still_approved(request):
+                self._end(request, ApprovalState.EXPIRED, "its votes hold no longer")
+            else:
+                good.append(request)
+        return min(good, key=lambda r: r.state is not ApprovalState.APPROVED, default=None)
 
     def _open(self, raised: HoldRaised) -> Request | None:
         subject = raised.subject
@@ -215,7 +254,7 @@ class _Turn:
         expires = self._now + raised.rule.expires_s * _SECOND_US
         request = Request(approval_id(raised.hold), ApprovalState.PENDING, raised, self._now, expires)
         self._put(request)
-        self._enter(request, _asked(request))
+        self._enter(request, asked(request))
         return request
 
     def _join(self, request: Request, raised: HoldRaised) -> None:
@@ -239,7 +278,7 @@ class _Turn:
 
     def _gone(self, request: Request, held: Held, why: str) -> None:
         """The client left: the request stays, for a re-run. It took the command back: nobody asks any more."""
-        if why == "cancelled" and request.waiting == (held,):
+        if why == Over.CANCELLED and request.waiting == (held,):
             self._end(request, ApprovalState.CANCELLED, "the client took it back")
         else:
             self._refuse(request.id, held, "the client does not wait any more")
@@ -269,12 +308,29 @@ class _Turn:
             at_us=self._now,
         )
         self._answer(request.id, held, grant)
-        detail = "another run of the command has used the approval: run it again to ask again"
-        self._end(self._requests[request.id], ApprovalState.USED, detail)
+        request = self._requests[request.id]
+        request = self._put(replace(request, state=ApprovalState.RESERVED, using=held.hold, uses=request.uses + 1))
+        self._enter(request, ApprovalMoved(request.id, ApprovalState.APPROVED, request.state, self._now))
+        for other in request.waiting:
+            self._refuse(request.id, other, "another run of the command uses the approval: run it again to ask again")
+
+    def _use_over(self, request: Request, why: str) -> None:
+        """What became of the hold that was granted. A word that this release does not know: it ran."""
+        revoked = any(vote.choice is Choice.REVOKE for vote in request.votes)
+        back = replace(request, using=None, uses=request.uses - (why in _NEVER_RAN))
+        if why == Over.UNVERIFIED:
+            self._end(back, ApprovalState.SUPERSEDED, "")
+        elif why not in (*_NEVER_RAN, Over.UNDONE) or back.uses >= MOST_USES:
+            self._end(back, ApprovalState.USED, "")
+        elif revoked:
+            self._end(back, ApprovalState.REVOKED, "")
+        else:
+            self._put(replace(back, state=ApprovalState.APPROVED))
+            self._enter(request, ApprovalMoved(request.id, request.state, ApprovalState.APPROVED, self._now))
 
     def _end(self, request: Request, state: ApprovalState, detail: str) -> None:
         """Into a state without a way out; whoever still waits is refused."""
-        self._put(replace(request, state=state, ended_us=self._now))
+        self._put(replace(request, state=state, ended_us=self._now, using=None))
         if state is not ApprovalState.DENIED:  # a denial's entry is the vote itself
             self._enter(request, ApprovalMoved(request.id, request.state, state, self._now))
         for held in request.waiting:
@@ -331,35 +387,3 @@ class _Turn:
 
     def _enter(self, request: Request, body: Body) -> None:
         self.said.append(Enter(request.raised.recorder, body))
-
-
-def _same(asked: HoldRaised, raised: HoldRaised) -> bool:
-    """The same command under the same rule. The match key covers subject and target; they are compared all the same."""
-    return (asked.match_key, asked.rule, asked.subject, asked.target) == (
-        raised.match_key,
-        raised.rule,
-        raised.subject,
-        raised.target,
-    )
-
-
-def _asked(request: Request) -> ApprovalRequest:
-    raised = request.raised
-    return ApprovalRequest(
-        request=request.id,
-        first_hold=raised.hold,
-        session=raised.session,
-        subject=raised.subject,
-        target=raised.target,
-        environment=raised.environment,
-        commitment=raised.commitment,
-        rule=raised.rule,
-        score=raised.score,
-        band=raised.band,
-        signals=raised.signals,
-        effects=raised.effects,
-        opened_us=request.opened_us,
-        expires_us=request.expires_us,
-        content_session=raised.session,
-        content_sha256=raised.content_sha256,
-    )

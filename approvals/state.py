@@ -18,7 +18,7 @@ from schemas.codec import decode, encode
 from schemas.ids import ApprovalId, HoldId, RecorderId
 from schemas.records import ApprovalState, Grant, HoldRaised, Refusal, Vote
 
-LIVE = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED})
+LIVE = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.RESERVED})
 VERSION = 1
 
 R = TypeVar("R")
@@ -51,6 +51,8 @@ class Request:
     ended_us: int = 0
     votes: tuple[Vote, ...] = ()
     holds: tuple[Held, ...] = ()
+    using: HoldId | None = None  # while RESERVED: the hold that was granted
+    uses: int = 0  # grants that ran, or may have
 
     @property
     def live(self) -> bool:
@@ -82,6 +84,7 @@ def encode_request(request: Request) -> bytes:
             "times": [request.opened_us, request.expires_us, request.ended_us],
             "votes": [_record(vote) for vote in request.votes],
             "holds": [_held(held) for held in request.holds],
+            "use": [request.using, request.uses],
         }
     )
 
@@ -91,6 +94,7 @@ def decode_request(row: bytes) -> Request:
     plain = _plain(row)
     try:
         opened, expires, ended = plain["times"]
+        using, uses = plain.get("use", (None, 0))  # rows of 0.1.0 have none
         return Request(
             id=ApprovalId(plain["id"]),
             state=ApprovalState(plain["state"]),
@@ -100,6 +104,8 @@ def decode_request(row: bytes) -> Request:
             ended_us=ended,
             votes=tuple(_typed(vote, Vote) for vote in plain["votes"]),
             holds=tuple(map(_held_back, plain["holds"])),
+            using=None if using is None else HoldId(using),
+            uses=uses,
         )
     except (KeyError, TypeError, ValueError) as e:
         raise StateUnreadable("a stored approval request cannot be read") from e

@@ -8,13 +8,13 @@ gateway, the approvals role, an auditor. These are the rules, all of them:
  1. A vote counts only for the request and the commitment that it names.
  2. A vote counts only if its reviewer is in the directory and the signature is by
     the key that the directory gives for that name.
- 3. A vote counts only before its deadline.
+ 3. A vote counts only before its deadline; to revoke has none.
  4. A vote counts only if its reviewer is in one of the rule's groups. Being in two
     groups does not make two people.
- 5. Nobody votes on their own: not if the subject is one of the reviewer's identities.
+ 5. Nobody votes on their own: not if the subject is one of the reviewer's identities. To revoke, they may.
  6. Where the rule wants a reason, a vote without one does not count.
- 7. One vote that counts and says deny, denies; whatever the others say, and even if
-    the same reviewer said approve before.
+ 7. One vote that counts and says deny or revoke is enough; whatever the others say, and
+    even if the same reviewer said approve before.
  8. A quorum of distinct people who say approve, approves. A quorum is at least one.
  9. What does not count changes nothing, and the reason why can be shown.
 
@@ -68,7 +68,7 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """`votes` are those that settle it: the quorum, or the one deny."""
+    """`votes` are those that settle it: the quorum, or the one that says no."""
 
     approved: bool
     votes: tuple[Vote, ...]
@@ -161,10 +161,10 @@ def settles(
             why = Why.AGAIN
         if why is not None:
             ignored.append(Ignored(vote, why))
-        elif vote.choice is Choice.DENY:
-            denials.append(vote)
-        else:
+        elif vote.choice is Choice.APPROVE:
             approvals[vote.reviewer] = vote
+        else:
+            denials.append(vote)
     if denials:
         return Settled(approved=False, votes=(denials[0],), ignored=tuple(ignored))
     quorum = max(1, rule.quorum)
@@ -191,12 +191,13 @@ def objection(
     reviewer = directory.get(vote.reviewer)
     if reviewer is None:
         return Why.UNKNOWN
-    if vote.deadline_us <= now_us:
-        return Why.LATE
     if not set(reviewer.groups) & set(rule.groups):
         return Why.GROUP
-    if subject in reviewer.identities or subject == reviewer.name:
-        return Why.OWN
+    if vote.choice is not Choice.REVOKE:
+        if vote.deadline_us <= now_us:
+            return Why.LATE
+        if subject in reviewer.identities or subject == reviewer.name:
+            return Why.OWN
     if rule.reason_required and vote.reason_sha256 == reason_digest(request, ""):
         return Why.NO_REASON
     if vote.reason and vote.reason_sha256 != reason_digest(request, vote.reason):

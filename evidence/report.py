@@ -15,7 +15,18 @@ from evidence.population import count
 from evidence.tables import Query, approvals, chosen, draw, exceptional, seen
 from ledger.note import VerifierKey
 from schemas.ids import ApprovalId
-from schemas.records import ApprovalMoved, ApprovalRequest, Exchange, Grant, LeafBody, Refusal, Released, Vote
+from schemas.records import (
+    ApprovalMoved,
+    ApprovalRequest,
+    Exchange,
+    Grant,
+    HoldGone,
+    LeafBody,
+    Over,
+    Refusal,
+    Released,
+    Vote,
+)
 
 WORD = (
     "Which root key signs enrolments, and which keys are the reviewers', is the operator's word in keys/: compare them "
@@ -81,8 +92,12 @@ def _votes(bodies: list[LeafBody]) -> list[Vote]:
 
 def _outcome(bodies: list[LeafBody]) -> str:
     ran = [b for b in bodies if isinstance(b, Exchange)]
-    if any(isinstance(b, Released) for b in bodies):
-        return "released once, " + (", ".join(sorted({b.result.value for b in ran})) or "its result is not here")
+    releases = sum(isinstance(b, Released) for b in bodies)
+    undone = sum(isinstance(b, HoldGone) and b.why == Over.UNDONE for b in bodies)
+    if releases:
+        often = "released once" if releases == 1 else f"released {releases} times"
+        often += f", of that {undone} undone" if undone else ""
+        return f"{often}, " + (", ".join(sorted({b.result.value for b in ran})) or "its result is not here")
     moved = [b.after.value for b in bodies if isinstance(b, ApprovalMoved)]
     refused = [b.state.value for b in bodies if isinstance(b, Refusal)]
     return (moved or refused or ["open"])[-1]

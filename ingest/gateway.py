@@ -23,12 +23,13 @@ from approvals.votes import Directory
 from bus.topics import Consumer
 from ingest.postgres import cancel, group, identity, login, refuse
 from ingest.postgres.channel import Channel, ChannelLost
-from ingest.postgres.hold import Desk, UsedRequests
+from ingest.postgres.hold import Desk
 from ingest.postgres.identity import LoginRefused
 from ingest.postgres.relay import Journal, Relay
 from ingest.postgres.screen import Lookup, Screen
 from ingest.postgres.startup_parameters import ParameterRefused
 from ingest.postgres.target import TargetDown
+from ingest.postgres.uses import UsedRequests
 from ingest.settings import GatewaySettings
 from policy.judge import judge
 from policy.rules import Rules

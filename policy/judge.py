@@ -55,6 +55,7 @@ def judge(text: str, facts: SessionFacts, rules: Rules, *, lookup: Lookup = sql.
         settings_only=found.settings_only,
         transaction=found.transaction,
         literal_blind=found.literal_blind,
+        undoable=found.undoable,
         prepares=found.prepares,
         executes=found.executes,
         deallocates=found.deallocates,

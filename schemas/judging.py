@@ -62,6 +62,7 @@ class Judgement(NamedTuple):
     settings_only: bool  # only SET, RESET or ROLLBACK: allowed even under unsupported settings
     transaction: TransactionStep
     literal_blind: bool
+    undoable: bool  # a rollback undoes all that it does, and it gives no rows
     prepares: tuple[Prepares, ...]
     executes: tuple[str, ...]  # names run by SQL EXECUTE: the caller judges their texts too
     deallocates: tuple[str, ...]  # "" means all

@@ -61,15 +61,32 @@ class CloseReason(StrEnum):
 class Choice(StrEnum):
     APPROVE = "approve"
     DENY = "deny"
+    REVOKE = "revoke"  # of a request, whoever had approved it: it is not to be used any more
 
 
 class ApprovalState(StrEnum):
     PENDING = "pending"
     APPROVED = "approved"
+    RESERVED = "reserved"  # granted to one hold; what becomes of it is not known yet
+    USED = "used"
     DENIED = "denied"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
-    USED = "used"
+    REVOKED = "revoked"  # a reviewer took it back before its use
+    SUPERSEDED = "superseded"  # the policy asks for other votes by now
+
+
+class Over(StrEnum):
+    """Why a hold waits no longer (`HoldGone.why`); the last three of one that was granted."""
+
+    CLIENT_LEFT = "client left"
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+    CHANGED = "changed"  # names or settings mean something else by now: it did not run
+    NOT_RECORDED = "not recorded"  # the gateway could not write down that the approval is used: it did not run
+    UNVERIFIED = "unverified"  # the grant's votes do not hold at the gateway: it did not run
+    UNDONE = "undone"  # it failed, or its transaction was seen to roll back, and all that it does is undone by that
+    KEPT = "kept"  # it ran, or nobody can know that it did not
 
 
 class Refusing(StrEnum):
@@ -306,10 +323,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class HoldGone:
-    """Also a frame: the client left, cancelled, or the gateway stopped waiting."""
+    """Also a frame: the hold is over, whether it was granted or not."""
 
     hold: HoldId
-    why: str  # "client left", "cancelled", "timeout"
+    why: str  # a word of Over
     at_us: int
 
 
@@ -410,7 +427,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalMoved:
-    """A request went from one state to another without a vote or a hold: expiry, cancel, use."""
+    """A request went from one state to another otherwise than by the votes that decide it."""
 
     request: ApprovalId
     before: ApprovalState
@@ -450,11 +467,11 @@ class HoldRaised:
 
 @dataclass(frozen=True, slots=True)
 class HoldEnded:
-    """Input of the approvals step: this hold waits no longer."""
+    """Input of the approvals step: this hold is over."""
 
     hold: HoldId
     recorder: RecorderId
-    why: str
+    why: str  # a word of Over
     at_us: int
 
 

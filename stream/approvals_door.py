@@ -140,8 +140,10 @@ class Door:
     async def _vote(self, http: HttpRequest) -> Response:
         request = self._found(http)
         vote = _read_vote(await _body(http))
-        if request.state is not ApprovalState.PENDING:
-            raise Refuse(409, f"the request is {request.state.value}: there is nothing to vote on")
+        revokes = vote.choice is Choice.REVOKE
+        if not (request.live if revokes else request.state is ApprovalState.PENDING):
+            what = "take back" if revokes else "vote on"
+            raise Refuse(409, f"the request is {request.state.value}: there is nothing to {what}")
         raised, now_us = request.raised, int(self._now() * 1_000_000)
         why = objection(vote, request.id, raised.commitment, self._directory, raised.rule, raised.subject, now_us)
         if why is not None:

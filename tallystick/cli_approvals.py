@@ -1,4 +1,4 @@
-"""`requests`, `approve`, `deny` for a reviewer; `wait` for the job whose command is held.
+"""`requests`, `approve`, `deny`, `revoke` for a reviewer; `wait` for the job whose command is held.
 
 A reviewer signs what was shown to them: the request is fetched and shown first, and the
 commitment in that very answer is what the vote is over. The key never leaves this process.
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 REFUSED, UNREACHABLE = 1, 1
 DENIED, ENDED, NO_ANSWER = 3, 4, 5
-EXITS = {"approved": 0, "used": 0, "denied": DENIED, "expired": ENDED, "cancelled": ENDED}
+EXITS = {
+    **{"approved": 0, "reserved": 0, "used": 0, "denied": DENIED, "revoked": DENIED},
+    **{"expired": ENDED, "cancelled": ENDED, "superseded": ENDED},
+}
+OPEN_FOR = {"approve": ("pending",), "deny": ("pending",), "revoke": ("pending", "approved", "reserved")}
 POLL_S = 0.5
 KNOWN_WITHIN_S = 20.0  # a client is told its request's id before the door knows of it
 REACHED_WITHIN_S = 60.0
@@ -53,6 +57,7 @@ def register(app: typer.Typer) -> None:
         approve
     )
     app.command(epilog="Example: tallystick deny req-abcdefghijklmnop --reason 'not from CI'")(deny)
+    app.command(epilog="Example: tallystick revoke req-abcdefghijklmnop --reason 'the freeze was extended'")(revoke)
     app.command(epilog="Example: tallystick wait req-abcdefghijklmnop --timeout 600 && psql -f migration.sql")(wait)
 
 
@@ -120,6 +125,22 @@ def deny(
     _vote(Choice.DENY, request, reason, _as_reviewer(key, name, config, url), yes=yes)
 
 
+def revoke(
+    request: Request,
+    reason: Annotated[str, typer.Option(help="Why; it is signed, and other reviewers see it.")],
+    key: KeyFile = None,
+    name: Name = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    url: Url = None,
+    yes: Yes = False,
+) -> None:
+    """Takes a request back before its use, whoever approved it; what runs already is not called back.
+    Exit 0 counted, 1 not counted, 2 wrong use."""
+    from schemas.records import Choice
+
+    _vote(Choice.REVOKE, request, reason, _as_reviewer(key, name, config, url), yes=yes)
+
+
 def _vote(choice: Choice, request: str, reason: str, who: tuple[DoorClient, Signer], *, yes: bool) -> None:
     from approvals.votes import ReasonTooLong, cast
     from schemas.ids import ApprovalId
@@ -132,8 +153,8 @@ def _vote(choice: Choice, request: str, reason: str, who: tuple[DoorClient, Sign
         asked = _asked(door.request(_checked(request)), request)
     for line in shown(asked, _width(), MOST_LINES):
         say(line)
-    if asked.state != "pending":
-        fail(f"{request} is {asked.state}: there is nothing to vote on", REFUSED)
+    if asked.state not in OPEN_FOR[choice.value]:
+        fail(f"{request} is {asked.state}: there is nothing to {choice.value}", REFUSED)
     if not yes and not _confirmed(choice.value, signer.name):
         fail("nothing was signed", REFUSED)
     now_us = time.time_ns() // 1000
@@ -182,8 +203,8 @@ def wait(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Waits for the answer; needs no key. Exit 0 approved, 3 denied, 4 expired or cancelled, 5 no answer: --timeout
-    has passed, or the door could not be reached for a minute."""
+    """Waits for the answer; needs no key. Exit 0 approved, 3 denied or revoked, 4 expired, cancelled or superseded,
+    5 no answer: --timeout has passed, or the door could not be reached for a minute."""
     from tallystick.recorded import as_json as json_line
 
     state = _wait(_checked(request), _client(config, url, None), timeout)

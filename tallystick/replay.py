@@ -18,6 +18,7 @@ from schemas.records import (
     Hold,
     HoldGone,
     LeafBody,
+    Over,
     Refusal,
     Released,
     SessionClosed,
@@ -104,9 +105,13 @@ def _headline(body: LeafBody) -> str:
         case Refusal():
             return f"{body.request}: not granted, {body.state.value}" + (f" ({body.detail})" if body.detail else "")
         case Released():
-            return f"{body.request}: released to the target, once"
+            return f"{body.request}: released to the target"
         case HoldGone():
-            return f"waits no longer: {body.why}"
+            return (
+                f"what was released is {body.why}"
+                if body.why in (Over.KEPT, Over.UNDONE)
+                else f"waits no longer: {body.why}"
+            )
         case _:
             return type(body).__name__
 

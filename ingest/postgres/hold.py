@@ -5,19 +5,19 @@ segment is cut at once) and its client is told by a NOTICE. The answer comes on
 the grants topic. Nothing of ours is trusted with it: the gateway checks the
 reviewers' own signatures against its own policy, recomputes the commitment from
 its own bytes, resolves the names again, and never releases on one request twice
-(`used`, written and synced before the release).
+(`used`, written and synced before the release) unless it saw the first undone.
+Each hold that came to nothing, and each release, ends in one GONE frame: the
+approvals step is told what became of the approval.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from approvals import grants, votes
 from approvals.canonical import canonical
@@ -25,6 +25,7 @@ from bus.topics import BusDown, Consumer, OffsetLost
 from ingest.postgres import refuse, resolve
 from ingest.postgres.refuse import Refusal
 from ingest.postgres.relay import Message, Relay
+from ingest.postgres.uses import SessionUses, Use, UsedRequests
 from ingest.settings import Holding
 from schemas.codec import CodecError, decode, encode
 from schemas.frames import FrameKind
@@ -38,6 +39,7 @@ from schemas.records import (
     Grant,
     HeldCommand,
     HoldGone,
+    Over,
     Pending,
     Released,
 )
@@ -49,27 +51,6 @@ from wire.postgres.reader import HEADER
 Answer = Grant | RefusalRecord
 
 
-class UsedRequests:
-    """Approval requests released once: in memory, and in a file that is synced before the release."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._used = set(path.read_text(encoding="ascii").split()) if path.exists() else set[str]()
-
-    def __contains__(self, request: object) -> bool:
-        return request in self._used
-
-    def add(self, request: ApprovalId) -> None:
-        """Durable when it returns. Blocks: not for the loop."""
-        self._used.add(request)
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(handle, request.encode("ascii") + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 @dataclass(slots=True)
 class Waiting:
     """One outstanding hold."""
@@ -78,7 +59,7 @@ class Waiting:
     told: ApprovalId
     answer: asyncio.Future[Answer | None]
     since: float  # by the monotonic clock
-    gone: str = ""  # why the client takes it back
+    gone: Over | None = None  # why the client takes it back
 
 
 @dataclass(slots=True)
@@ -215,22 +196,22 @@ class Desk:
             self._reader = asyncio.create_task(self._read())
         try:
             answer = await self._wait(waiting, held)
+            if isinstance(answer, Grant):
+                return await self._release(relay, message, whole, held, answer)
         except asyncio.CancelledError:
-            self._gone(relay, held, waiting.gone or "client left")
+            self._gone(relay, held.hold, waiting.gone or Over.CLIENT_LEFT)
             raise
         finally:
             relay.held = None
         if waiting.gone:
-            self._gone(relay, held, waiting.gone)
+            self._gone(relay, held.hold, waiting.gone)
             return refuse.cancelled(held.hold)
         if answer is None:
-            self._gone(relay, held, "timeout")
+            self._gone(relay, held.hold, Over.TIMEOUT)
             if held.lookup_only:
                 return refuse.in_used_transaction(waiting.told, held.hold, self.approvals_url)
             return refuse.expired(waiting.told, held.hold, self.approvals_url)
-        if isinstance(answer, RefusalRecord):
-            return self._refusal(answer, held)
-        return await self._release(relay, message, whole, held, answer)
+        return self._refusal(answer, held)
 
     async def _wait(self, waiting: Waiting, held: HeldCommand) -> Answer | None:
         """The answer, or None at the deadline or when the client took it back."""
@@ -253,21 +234,26 @@ class Desk:
         waiting = relay.held
         if waiting is None or waiting.answer.done():
             return False
-        waiting.gone = "cancelled"
+        waiting.gone = Over.CANCELLED
         waiting.answer.set_result(None)
         return True
 
-    def _gone(self, relay: Relay, held: HeldCommand, why: str) -> None:
+    def _gone(self, relay: Relay, hold: HoldId, why: Over) -> None:
         relay.mark()
-        relay.journal.put(relay.number, FrameKind.GONE, encode(HoldGone(held.hold, why, self.clock_us())))
+        relay.journal.put(relay.number, FrameKind.GONE, encode(HoldGone(hold, why, self.clock_us())))
 
     def _refusal(self, answer: RefusalRecord, held: HeldCommand) -> Refusal:
-        if answer.state is ApprovalState.DENIED:
-            return refuse.denied_by_reviewer(answer.request, held.hold)
-        if answer.state is ApprovalState.PENDING:
-            return refuse.in_used_transaction(answer.request, held.hold, self.approvals_url)
-        if answer.state is ApprovalState.CANCELLED:
-            return refuse.cancelled(held.hold)
+        match answer.state:
+            case ApprovalState.DENIED:
+                return refuse.denied_by_reviewer(answer.request, held.hold)
+            case ApprovalState.REVOKED:
+                return refuse.revoked(answer.request, held.hold)
+            case ApprovalState.PENDING:
+                return refuse.in_used_transaction(answer.request, held.hold, self.approvals_url)
+            case ApprovalState.CANCELLED:
+                return refuse.cancelled(held.hold)
+            case ApprovalState.RESERVED | ApprovalState.USED | ApprovalState.SUPERSEDED:
+                return refuse.approval_gone(answer.request, held.hold, answer.state)
         return refuse.expired(answer.request, held.hold, self.approvals_url)
 
     # --- release ----------------------------------------------------------------------
@@ -276,13 +262,12 @@ class Desk:
         self, relay: Relay, message: Message, whole: bytes, held: HeldCommand, grant: Grant
     ) -> Refusal | None:
         verdict = message.verdict
-        if verdict is None:
-            return refuse.changed_since(grant.request, held.hold)
         try:
-            resolved = await _resolved(relay, verdict.judgement)
+            resolved = await _resolved(relay, verdict.judgement) if verdict is not None else ()
         except resolve.CannotResolve:
-            return refuse.changed_since(grant.request, held.hold)
-        if resolved != held.resolved:
+            resolved = ()
+        if verdict is None or resolved != held.resolved:
+            self._gone(relay, held.hold, Over.CHANGED)
             return refuse.changed_since(grant.request, held.hold)
         what = self._canonical(relay, message, whole, resolved)
         try:
@@ -297,10 +282,12 @@ class Desk:
                 self.clock_us(),
             )
         except grants.BadGrant as bad:
+            self._gone(relay, held.hold, Over.UNVERIFIED)
             return refuse.unverified(grant.request, held.hold, bad.flaw.value)
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self.used.add, grant.request)
+            await self._use(grant.request)
         except OSError:
+            self._gone(relay, held.hold, Over.NOT_RECORDED)
             return refuse.not_recorded(disk_full=False)
         released = Released(held.hold, grant.request, grant.commitment, voters, self.clock_us())
         relay.mark()
@@ -308,7 +295,36 @@ class Desk:
         relay.journal.put(relay.number, FrameKind.RELEASED, encode(released))
         self.released += 1
         message.hold = held.hold
+        if verdict.judgement.undoable:
+            self._watch(relay).released(Use(held.hold, grant.request, relay.dialogue.transaction_status == "T"))
+        else:
+            self._gone(relay, held.hold, Over.KEPT)
         return None
+
+    async def _use(self, request: ApprovalId) -> None:
+        """Durable when it returns, and known before: two grants that come at once are not both good. Raises OSError."""
+        self.used.release(request)
+        writing = asyncio.get_running_loop().run_in_executor(None, self.used.write, request)
+        try:
+            await asyncio.shield(writing)
+        except (asyncio.CancelledError, OSError):  # it does not run
+            writing.add_done_callback(lambda done: self._undone(request, written=done.exception() is None))
+            raise
+
+    def _undone(self, request: ApprovalId, *, written: bool = True) -> None:
+        with contextlib.suppress(OSError):  # then it is not used again, from the next start on
+            self.used.undone(request, written=written)
+
+    def _watch(self, relay: Relay) -> SessionUses:
+        """What tells the end of this session's releases."""
+        if relay.uses is None:
+            relay.uses = SessionUses(lambda use, why: self._over(relay, use, why))
+        return relay.uses
+
+    def _over(self, relay: Relay, use: Use, why: Over) -> None:
+        if why is not Over.KEPT:
+            self._undone(use.request)
+        self._gone(relay, use.hold, why)
 
 
 async def _resolved(relay: Relay, judgement: Judgement) -> tuple[Claim, ...]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from schemas.ids import ApprovalId, HoldId
-from schemas.records import Refused, Refusing
+from schemas.records import ApprovalState, Refused, Refusing
 from wire.postgres import messages as wire
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -114,6 +114,27 @@ def denied_by_reviewer(request: ApprovalId, hold: HoldId) -> Refusal:
         INSUFFICIENT_PRIVILEGE,
         f"tallystick: approval request {request} was denied",
         "A reviewer said no; the command did not run.",
+        hold,
+    )
+
+
+def revoked(request: ApprovalId, hold: HoldId) -> Refusal:
+    return Refusal(
+        Refusing.DENIED,
+        INSUFFICIENT_PRIVILEGE,
+        f"tallystick: approval request {request} was revoked",
+        "A reviewer took it back; the command did not run.",
+        hold,
+    )
+
+
+def approval_gone(request: ApprovalId, hold: HoldId, state: ApprovalState) -> Refusal:
+    """Another run uses or used it, or the policy asks for other votes by now."""
+    return Refusal(
+        Refusing.EXPIRED,
+        NEEDS_APPROVAL,
+        f"tallystick: approval request {request} is {state.value}",
+        "The command did not run. Run it again to ask again.",
         hold,
     )
 

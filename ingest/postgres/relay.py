@@ -23,6 +23,7 @@ from ingest.postgres.channel import Channel
 from ingest.postgres.refuse import Refusal
 from ingest.postgres.screen import NotUtf8, Screen, Verdict, made, worst
 from ingest.postgres.target import Ready
+from ingest.postgres.uses import SessionUses
 from ingest.settings import Capture, Durability
 from schemas.codec import encode
 from schemas.frames import FrameKind
@@ -124,6 +125,7 @@ class Relay:
         self.draining = False
         self.swallowed: list[tuple[str, bytes]] = []
         self.held: Any = None  # the hold that waits (hold.Waiting)
+        self.uses: SessionUses | None = None  # from the first release on
         self.changed = asyncio.Event()
         self._context, self._slow, self._finished = context, slow, finished
         self._durability, self.capture = durability, capture
@@ -386,6 +388,8 @@ class Relay:
                     decided = Decided(message.start - base, judgement.decision, judgement.rule, message.hold)
                     journal.put(number, FrameKind.DECISION, encode(decided))
             self._tell(message)
+        if self.uses:
+            self.uses.sent(sum(message.kind in b"QBF" for message in messages))
         self.look_ahead()
         upstream = data
         if refusals:
@@ -562,6 +566,10 @@ class Relay:
                 elif kind == 0x53:
                     self._parameter(data[start + HEADER : end])
                 if kind in b"CEIs":
+                    if self.uses and kind == 0x43:
+                        self.uses.complete(data[start + HEADER : end])
+                    elif self.uses and kind == 0x45:
+                        self.uses.error()
                     self._answered = 0
                     self._end_elided()
             if operation is not None and operation.tag is PROBE:
@@ -622,6 +630,8 @@ class Relay:
     def _ready(self) -> None:
         self._answered = 0
         self._end_elided()
+        if self.uses:
+            self.uses.ready(self.dialogue.transaction_status)
         if self.dialogue.is_idle:
             self.refusals.clear()
             if self.dialogue.transaction_status == "I":
@@ -703,6 +713,8 @@ class Relay:
         if self.ended:
             return
         self.ended = True
+        if self.uses:
+            self.uses.ended(self.dialogue.transaction_status, unanswered=not self.dialogue.is_idle)
         self.changed.set()
         self.client.close()
         self.target.close()

@@ -106,6 +106,7 @@ def worst(verdicts: list[Verdict]) -> tuple[int, Verdict]:
         barrier=any(j.barrier for j in all_of),
         read_only=all(j.read_only for j in all_of),
         settings_only=all(j.settings_only for j in all_of),
+        undoable=all(j.undoable for j in all_of),
         transaction=TransactionStep.USES if used else TransactionStep.HARMLESS,
         prepares=tuple(dict.fromkeys(p for j in all_of for p in j.prepares)),
         executes=tuple(dict.fromkeys(e for j in all_of for e in j.executes)),

@@ -54,6 +54,7 @@ class Effects(NamedTuple):
     settings_only: bool
     transaction: TransactionStep
     literal_blind: bool
+    undoable: bool
     prepares: tuple[Prepares, ...]
     executes: tuple[str, ...]
     deallocates: tuple[str, ...]
@@ -139,6 +140,7 @@ def _answer(r: Reading, tree: Tree | None) -> Effects:
         settings_only=_settings_only(tree) if tree else False,
         transaction=_step(statements) if tree else TransactionStep.USES,
         literal_blind=complete and r.blind and len(statements) == 1,
+        undoable=complete and _undoable(r, statements),
         prepares=tuple(r.prepares),
         executes=tuple(r.executes),
         deallocates=tuple(r.deallocates),
@@ -151,6 +153,30 @@ _CODE = frozenset((Mark.CODE, Mark.SHADOWS))
 
 def _order(effect: tuple[str, str]) -> tuple[int, str]:
     return _RANK[effect[0]], effect[1]
+
+
+_ROLLED_BACK = frozenset(
+    ("delete", "update", "insert", "truncate", "drop", "alter", "create", "grant", "revoke", "lock", "select")
+)
+_IN_TRANSACTION = frozenset(
+    f"{kind}Stmt"
+    for kind in (
+        *("Insert", "Update", "Delete", "Merge", "Truncate", "Create", "CreateSchema", "CreateSeq", "CreateTableAs"),
+        *("View", "Index", "Drop", "AlterTable", "Rename", "AlterObjectSchema", "AlterOwner", "Comment", "Grant"),
+    )
+)
+
+
+def _undoable(r: Reading, statements: tuple[Statement, ...]) -> bool:
+    """One statement that runs in a transaction, does nothing that outlives its rollback, and gives no rows."""
+    if len(statements) != 1 or statements[0].kind not in _IN_TRANSACTION or r.barrier or r.prepares:
+        return False
+    body = statements[0].body
+    if body.get("returningClause") or body.get("concurrent"):
+        return False
+    if any("AT_Detach" in str(command.get("AlterTableCmd", {}).get("subtype")) for command in body.get("cmds", ())):
+        return False  # it may be CONCURRENTLY, in transactions of its own
+    return all(effect in _ROLLED_BACK for effect, _ in r.effects)
 
 
 def _only_reads(r: Reading, statements: tuple[Statement, ...]) -> bool:

@@ -1,11 +1,13 @@
-"""The nine rules of `approvals/machine.py`, by example. `test_machine_laws.py` has them against a model."""
+"""The rules of `approvals/machine.py`, by example. `test_machine_laws.py` has them against a model."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from approvals.grants import MOST_USES
 from approvals.machine import MOST_OPEN, Enter, Say, step
 from approvals.state import State
 from schemas.ids import RecorderId
@@ -17,6 +19,7 @@ from schemas.records import (
     Choice,
     Grant,
     HoldEnded,
+    Over,
     Pending,
     Refusal,
     Tick,
@@ -43,6 +46,9 @@ class Desk:
     def standing(self, hold: Any) -> ApprovalState:
         return self.state.requests[approval_id(hold.hold)].state
 
+    def over(self, hold: Any, why: str, at_s: float = 0) -> list[Any]:
+        return self.give(HoldEnded(hold.hold, hold.recorder, why, 0), at_s)
+
     def approve(self, hold: Any, at_s: float = 0) -> list[Any]:
         return [m for name in ("ann", "bob") for m in self.give(self.office.vote(name, hold), at_s)]
 
@@ -62,6 +68,8 @@ def test_a_hold_opens_a_request_and_a_quorum_grants_it_once(desk: Desk) -> None:
     assert (grant.hold, grant.first_hold, grant.commitment) == (hold.hold, hold.hold, hold.commitment)
     assert [v.reviewer for v in grant.votes] == ["ann", "bob"]
     assert [type(b) for b in desk.entered] == [Vote, Grant, ApprovalMoved]
+    assert desk.standing(hold) is ApprovalState.RESERVED
+    assert desk.over(hold, Over.KEPT) == []
     assert desk.standing(hold) is ApprovalState.USED
 
 
@@ -113,7 +121,7 @@ def test_holds_of_one_command_join_and_one_of_them_is_granted(desk: Desk) -> Non
     assert desk.give(two) == [Pending(two.hold, two.recorder, approval_id(one.hold))]
     grant, refusal = desk.approve(one)
     assert (type(grant), grant.hold) == (Grant, one.hold)
-    assert (type(refusal), refusal.hold, refusal.state) == (Refusal, two.hold, ApprovalState.USED)
+    assert (type(refusal), refusal.hold, refusal.state) == (Refusal, two.hold, ApprovalState.RESERVED)
 
 
 @pytest.mark.parametrize("change", [{"match_key": b"n" * 32}, {"subject": "ci:other"}, {"target": "other-db"}])
@@ -123,11 +131,155 @@ def test_another_command_does_not_join(desk: Desk, change: dict[str, Any]) -> No
     assert desk.give(other) == [Pending(other.hold, other.recorder, approval_id(other.hold))]
 
 
-def test_a_command_under_a_changed_rule_asks_anew(desk: Desk) -> None:
-    one = desk.office.hold(1)
-    stricter = desk.office.hold(2, rule=type(one.rule)("dba", ("dba",), 3, 3600))
+STRICTER = [{"groups": ("dba",)}, {"quorum": 3}, {"expires_s": 60}, {"reason_required": True}]
+LOOSER = [
+    {"groups": ("dba", "security", "leads")},
+    {"quorum": 1},
+    {"expires_s": 7200},
+    {"name": "renamed"},
+]
+
+
+@pytest.mark.parametrize("change", STRICTER, ids=[next(iter(c)) for c in STRICTER])
+@pytest.mark.parametrize("approved", [False, True], ids=["pending", "approved"])
+def test_under_a_stricter_rule_the_request_is_superseded(desk: Desk, change: dict[str, Any], approved: bool) -> None:
+    one = desk.office.hold(1, lookup_only=approved)
+    stricter = desk.office.hold(2, rule=replace(one.rule, **change))
     desk.give(one)
-    assert desk.give(stricter)[0].request == approval_id(stricter.hold)
+    if approved:
+        desk.approve(one)
+    said = desk.give(stricter)
+    assert [m.state for m in said if isinstance(m, Refusal)] == ([] if approved else [ApprovalState.SUPERSEDED])
+    assert said[-1] == Pending(stricter.hold, stricter.recorder, approval_id(stricter.hold))
+    assert desk.standing(one) is ApprovalState.SUPERSEDED
+
+
+@pytest.mark.parametrize("change", LOOSER, ids=[next(iter(c)) for c in LOOSER])
+def test_under_a_rule_that_asks_for_no_more_the_approval_is_used(desk: Desk, change: dict[str, Any]) -> None:
+    one = desk.office.hold(1, lookup_only=True)
+    looser = desk.office.hold(2, rule=replace(one.rule, **change))
+    desk.give(one)
+    desk.approve(one)
+    (grant,) = desk.give(looser)
+    assert (type(grant), grant.request) == (Grant, approval_id(one.hold))
+
+
+# --- what becomes of a use -----------------------------------------------------------
+
+
+def granted(desk: Desk) -> Any:
+    hold = desk.office.hold(1)
+    desk.give(hold)
+    desk.approve(hold)
+    return hold
+
+
+def test_two_held_statements_of_one_transaction_converge(desk: Desk) -> None:
+    first = granted(desk)
+    second = desk.office.hold(2, match_key=b"2" * 32, lookup_only=True)
+    (refusal,) = desk.give(second)
+    assert refusal.state is ApprovalState.PENDING
+    desk.over(first, Over.UNDONE)  # the refusal made the transaction fail
+    assert desk.standing(first) is ApprovalState.APPROVED
+    desk.approve(second)
+    again = [replace(h, hold=desk.office.hold(n).hold) for n, h in ((3, first), (4, second))]
+    assert [type(m) for h in again for m in desk.give(h)] == [Grant, Grant]
+    for hold in again:
+        desk.over(hold, Over.KEPT)
+    assert {r.state for r in desk.state.requests.values()} == {ApprovalState.USED}
+
+
+@pytest.mark.parametrize("why", ["client left", "cancelled", "timeout", "changed"])
+def test_a_grant_that_came_too_late_is_no_use(desk: Desk, why: str) -> None:
+    hold = granted(desk)
+    for n in range(2, 2 * MOST_USES):
+        desk.over(hold, why)
+        assert desk.standing(desk.office.hold(1)) is ApprovalState.APPROVED
+        hold = desk.office.hold(n)
+        assert isinstance(desk.give(hold)[0], Grant)
+
+
+def test_an_approval_comes_back_a_few_times_only(desk: Desk) -> None:
+    hold = granted(desk)
+    for n in range(2, MOST_USES + 1):
+        desk.over(hold, Over.UNDONE)
+        hold = desk.office.hold(n)
+        assert isinstance(desk.give(hold)[0], Grant)
+    desk.over(hold, Over.UNDONE)
+    assert desk.standing(desk.office.hold(1)) is ApprovalState.USED
+
+
+def test_while_one_run_uses_an_approval_another_asks_anew(desk: Desk) -> None:
+    granted(desk)
+    other = desk.office.hold(2)
+    assert desk.give(other) == [Pending(other.hold, other.recorder, approval_id(other.hold))]
+
+
+def test_of_a_gateway_that_restarted_nobody_can_know(desk: Desk) -> None:
+    hold = granted(desk)
+    desk.give(BootStarted(hold.recorder, 1))
+    assert desk.standing(hold) is ApprovalState.USED
+    desk.over(hold, Over.UNDONE)
+    assert desk.standing(hold) is ApprovalState.USED
+
+
+def test_of_a_use_that_nobody_tells_of_nobody_can_know(desk: Desk) -> None:
+    hold = granted(desk)
+    desk.give(Tick(), 3600)
+    assert desk.standing(hold) is ApprovalState.USED
+
+
+def test_votes_that_the_gateway_does_not_accept_are_not_offered_again(desk: Desk) -> None:
+    hold = granted(desk)
+    desk.over(hold, Over.UNVERIFIED)
+    assert desk.standing(hold) is ApprovalState.SUPERSEDED
+
+
+def test_a_word_of_a_newer_gateway_says_that_it_ran(desk: Desk) -> None:
+    hold = granted(desk)
+    desk.over(hold, "postponed")
+    assert desk.standing(hold) is ApprovalState.USED
+
+
+# --- taken back ------------------------------------------------------------------------
+
+
+def revoke(desk: Desk, hold: Any, name: str = "bob", at_s: float = 0) -> list[Any]:
+    return desk.give(desk.office.vote(name, hold, Choice.REVOKE, until_s=1), at_s)
+
+
+@pytest.mark.parametrize("name", ["ann", "own"])
+def test_a_reviewer_takes_an_approval_back_before_its_use(desk: Desk, name: str) -> None:
+    hold, rerun = desk.office.hold(1, lookup_only=True), desk.office.hold(2)
+    desk.give(hold)
+    desk.approve(hold)
+    revoke(desk, hold, name, at_s=100)  # a deadline is for what allows, not for what forbids
+    assert [type(b) for b in desk.entered] == [Vote, ApprovalMoved]
+    assert desk.standing(hold) is ApprovalState.REVOKED
+    assert isinstance(desk.give(rerun, 101)[0], Pending)
+
+
+def test_who_waits_is_told_that_it_was_revoked(desk: Desk) -> None:
+    hold = desk.office.hold(1)
+    desk.give(hold)
+    assert [m.state for m in revoke(desk, hold)] == [ApprovalState.REVOKED]
+    assert desk.approve(hold) == []
+
+
+def test_what_runs_is_not_called_back_but_is_not_run_again(desk: Desk) -> None:
+    hold = granted(desk)
+    assert revoke(desk, hold) == []
+    assert desk.standing(hold) is ApprovalState.RESERVED
+    desk.over(hold, Over.UNDONE)
+    assert desk.standing(hold) is ApprovalState.REVOKED
+
+
+@pytest.mark.parametrize("name", ["guest", "mallory"])
+def test_who_may_not_vote_may_not_revoke(desk: Desk, name: str) -> None:
+    hold = granted(desk)
+    before = desk.state.requests
+    revoke(desk, hold, name)
+    assert desk.state.requests == before
 
 
 def test_a_lookup_is_answered_at_once_and_its_request_stays_open(desk: Desk) -> None:

@@ -2,10 +2,10 @@
 
 A model keeps only who validly said what; every output of the step is judged against it:
 never granted without its quorum, never after a deny, never twice on one approval, never by
-the requester, never late; one answer a hold, always the same. Gateways (`grants.check`, and
-what they remember) stand behind it, and what they run is judged again, from the votes that
-were really signed; in `Forging` somebody has the approvals role and the bus, with every key
-that these have, and says to gateways what they like.
+the requester, never late, never once revoked; one answer a hold, always the same. Gateways
+(`grants.check`, and what they remember) read its answers when they come to it, and what they
+run is judged again, from the votes that were really signed; in `Forging` somebody has the
+approvals role and the bus, with every key that these have, and says to gateways what they like.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from schemas.records import (
     Grant,
     HoldEnded,
     HoldRaised,
+    Over,
     Refusal,
     Tick,
     Vote,
@@ -43,6 +44,12 @@ COMMANDS = (b"a" * 32, b"b" * 32)
 RECORDERS = (RecorderId("db.0.aaaaaaaa"), RecorderId("db.1.bbbbbbbb"))
 MATCH = b"k" * 32
 ELIGIBLE = ("ann", "bob")
+RARELY = st.integers(0, 2).map(lambda n: n == 2)
+MOVES = {
+    ApprovalState.PENDING: {"EXPIRED", "CANCELLED", "REVOKED", "SUPERSEDED"},
+    ApprovalState.APPROVED: {"RESERVED", "EXPIRED", "REVOKED", "SUPERSEDED"},
+    ApprovalState.RESERVED: {"APPROVED", "USED", "REVOKED", "SUPERSEDED"},
+}
 
 
 @dataclass
@@ -53,14 +60,25 @@ class Asked:
     state: ApprovalState
     until: int
     yes: dict[str, int] = field(default_factory=dict)  # reviewer -> the vote's deadline
+    granted: HoldId | None = None  # the newest
+    revoked: bool = False
+
+
+@dataclass
+class Run:
+    request: ApprovalId
+    recorder: RecorderId
+    undone: bool = False
 
 
 @dataclass
 class Gateway:
-    """What a gateway remembers: what waits in memory, what it released on disk."""
+    """What a gateway remembers: what waits and what runs in memory, what it released on disk."""
 
     waiting: dict[HoldId, HoldRaised] = field(default_factory=dict)
-    used: set[ApprovalId] = field(default_factory=set)
+    running: dict[HoldId, Run] = field(default_factory=dict)
+    uses: grants.Uses = field(default_factory=grants.Uses)
+    heard: int = 0  # messages of the grants topic
 
 
 class Approvals(RuleBasedStateMachine):
@@ -77,15 +95,23 @@ class Approvals(RuleBasedStateMachine):
         self.boots = dict.fromkeys(RECORDERS, 0)
         self.gateways = {name: Gateway() for name in RECORDERS}
         self.signed: list[Vote] = []  # by reviewers of the directory
-        self.ran: list[tuple[ApprovalId, RecorderId]] = []
+        self.ran: list[Run] = []
+        self.over: dict[HoldId, str] = {}  # what was said of holds that were granted
+        self.topic: list[Grant | Refusal] = []
         self.log: list[tuple[Any, int, tuple[Output, ...]]] = []  # the topic, and what was made of each message
         self._store()
 
     # --- inputs -------------------------------------------------------------------
 
-    @rule(command=st.sampled_from(COMMANDS), recorder=st.sampled_from(RECORDERS), lookup=st.booleans())
-    def a_command_is_held(self, command: bytes, recorder: RecorderId, lookup: bool) -> None:
+    @rule(
+        command=st.sampled_from(COMMANDS),
+        recorder=st.sampled_from(RECORDERS),
+        lookup=st.booleans(),
+        strict=RARELY,
+    )
+    def a_command_is_held(self, command: bytes, recorder: RecorderId, lookup: bool, strict: bool) -> None:
         changes = {"match_key": command, "recorder": recorder, "lookup_only": lookup, "boot": self.boots[recorder]}
+        changes["rule"] = replace(self.office.rule, reason_required=strict)
         hold = self.office.hold(len(self.holds) + 1, self.now, **changes)
         hold = replace(hold, commitment=commitment(commitment_salt(MATCH, hold.hold), command))
         self.holds[hold.hold] = self.gateways[recorder].waiting[hold.hold] = hold
@@ -100,13 +126,21 @@ class Approvals(RuleBasedStateMachine):
             self.signed += [vote] if name != "mallory" else []
             self._give(vote)
 
-    @rule(data=st.data(), until=st.sampled_from([60, 3_000, 100_000]))
-    def both_approve(self, data: st.DataObject, until: int) -> None:
-        if self.asked:
-            first = self.asked[data.draw(st.sampled_from(sorted(self.asked)))].first
+    @rule(until=st.sampled_from([3_000, 100_000]))
+    def all_that_waits_is_approved(self, until: int) -> None:
+        for first in [a.first for a in self.asked.values() if a.state is ApprovalState.PENDING]:
             for name in ELIGIBLE:
                 self.signed.append(self.office.vote(name, first, Choice.APPROVE, until))
                 self._give(self.signed[-1])
+
+    @rule(recorder=st.sampled_from(RECORDERS), undone=st.booleans())
+    def a_command_runs_again(self, recorder: RecorderId, undone: bool) -> None:
+        """What people do most, so that long stories come about: until it runs, and to its end."""
+        self.a_command_is_held(COMMANDS[0], recorder, False, False)
+        self.all_that_waits_is_approved(100_000)
+        self.a_gateway_reads(recorder)
+        for hold in list(self.gateways[recorder].running):
+            self._run_ends(recorder, hold, undone)
 
     @rule(data=st.data(), name=st.sampled_from(ELIGIBLE))
     def a_vote_is_forged(self, data: st.DataObject, name: str) -> None:
@@ -126,16 +160,43 @@ class Approvals(RuleBasedStateMachine):
         recorder = data.draw(st.sampled_from(RECORDERS))
         waiting = self.gateways[recorder].waiting
         if waiting:
-            hold = waiting.pop(data.draw(st.sampled_from(sorted(waiting))))
-            self._give(HoldEnded(hold.hold, recorder, why, self.now))
+            self._over(recorder, data.draw(st.sampled_from(sorted(waiting))), why)
+
+    @rule(data=st.data(), undone=st.booleans())
+    def a_run_ends(self, data: st.DataObject, undone: bool) -> None:
+        recorder = data.draw(st.sampled_from(RECORDERS))
+        running = self.gateways[recorder].running
+        if running:
+            self._run_ends(recorder, data.draw(st.sampled_from(sorted(running))), undone)
+
+    def _run_ends(self, recorder: RecorderId, hold: HoldId, undone: bool) -> None:
+        run = self.gateways[recorder].running[hold]
+        run.undone = undone
+        if undone:
+            self.gateways[recorder].uses.undone(run.request)
+        self._over(recorder, hold, Over.UNDONE if undone else Over.KEPT)
+
+    def _over(self, recorder: RecorderId, hold: HoldId, why: str) -> None:
+        gateway = self.gateways[recorder]
+        gateway.waiting.pop(hold, None)
+        gateway.running.pop(hold, None)
+        self.over[hold] = why
+        self._give(HoldEnded(hold, recorder, why, self.now))
+
+    @rule(data=st.data(), name=st.sampled_from(["ann", "bob", "own", "guest", "mallory"]), does=RARELY)
+    def somebody_revokes(self, data: st.DataObject, name: str, does: bool) -> None:
+        if self.asked and does:
+            first = self.asked[data.draw(st.sampled_from(sorted(self.asked)))].first
+            self._give(self.office.vote(name, first, Choice.REVOKE, 60))
 
     @rule(recorder=st.sampled_from(RECORDERS))
     def a_gateway_restarts(self, recorder: RecorderId) -> None:
         self.boots[recorder] += 1
         self.gateways[recorder].waiting.clear()
+        self.gateways[recorder].running.clear()
         self._give(BootStarted(recorder, self.boots[recorder]))
 
-    @rule(seconds=st.sampled_from([0, 1, 59, 400, 3_700]))
+    @rule(seconds=st.sampled_from([0, 1, 1, 1, 59, 400, 3_700]))
     def time_passes(self, seconds: int) -> None:
         self.now += seconds * SECOND
         self._give(Tick())
@@ -173,7 +234,7 @@ class Approvals(RuleBasedStateMachine):
         for given, at, before in self.log[self.stored_at :]:
             again, said = step(again, given, at, self.directory)
             assert said == before
-            self._deliver(said)
+            self._say(said)
         assert again == self.state
         self.state = again
 
@@ -184,32 +245,35 @@ class Approvals(RuleBasedStateMachine):
 
     # --- gateways ------------------------------------------------------------------
 
-    def _deliver(self, said: tuple[Output, ...]) -> None:
-        for output in said:
-            if isinstance(output, Say) and isinstance(output.message, Grant):
-                flaws = self._granted(output.message)
-                assert not flaws, flaws
-            elif isinstance(output, Say) and isinstance(output.message, Refusal):
-                self.gateways[output.message.recorder].waiting.pop(output.message.hold, None)
+    def _say(self, said: tuple[Output, ...]) -> None:
+        self.topic += [o.message for o in said if isinstance(o, Say) and isinstance(o.message, Grant | Refusal)]
 
-    def _granted(self, grant: Grant) -> list[grants.Flaw]:
-        """Every gateway reads every grant."""
-        flaws = []
-        for recorder, gateway in self.gateways.items():
-            hold = gateway.waiting.get(grant.hold)
-            if hold is None:
-                continue
-            try:
-                voters = grants.check(
-                    grant, hold.match_key, hold.rule, hold.subject, self.directory, gateway.used, MATCH, self.now
-                )
-            except grants.BadGrant as bad:
-                flaws.append(bad.flaw)
-                continue
-            del gateway.waiting[grant.hold]
-            gateway.used.add(grant.request)
-            self._runs(recorder, hold, grant, voters)
-        return flaws
+    @rule(recorder=st.sampled_from(RECORDERS))
+    def a_gateway_reads(self, recorder: RecorderId) -> None:
+        gateway = self.gateways[recorder]
+        heard, gateway.heard = self.topic[gateway.heard :], len(self.topic)
+        for answer in heard:
+            if isinstance(answer, Refusal):
+                gateway.waiting.pop(answer.hold, None)
+            elif (flaw := self._granted(recorder, answer)) is not None:
+                assert answer.expires_us <= self.now, flaw
+                self._over(recorder, answer.hold, Over.UNVERIFIED)
+
+    def _granted(self, recorder: RecorderId, grant: Grant) -> grants.Flaw | None:
+        gateway = self.gateways[recorder]
+        hold = gateway.waiting.get(grant.hold)
+        if hold is None:
+            return None
+        try:
+            voters = grants.check(
+                grant, hold.match_key, hold.rule, hold.subject, self.directory, gateway.uses, MATCH, self.now
+            )
+        except grants.BadGrant as bad:
+            return bad.flaw
+        del gateway.waiting[grant.hold]
+        gateway.uses.release(grant.request)
+        self._runs(recorder, hold, grant, voters)
+        return None
 
     def _runs(self, recorder: RecorderId, hold: HoldRaised, grant: Grant, voters: tuple[str, ...]) -> None:
         """By what was really signed, and nothing else."""
@@ -219,11 +283,14 @@ class Approvals(RuleBasedStateMachine):
         assert set(voters) <= said, "who did not approve"
         assert len(set(voters)) >= self.office.rule.quorum, "too few people"
         assert hold.boot == self.boots[recorder]
-        before = [who for request, who in self.ran if request == grant.request]
+        assert self.forging or first.rule.reason_required or not hold.rule.reason_required
+        before = [run for run in self.ran if run.request == grant.request]
         if self.forging:  # a taken-over role may tell two gateways of one name: each runs it once at most
-            before = [who for who in before if who == recorder]
-        assert not before, "twice on one approval"
-        self.ran.append((grant.request, recorder))
+            before = [run for run in before if run.recorder == recorder]
+        assert all(run.undone for run in before), "twice on one approval"
+        assert len(before) < grants.MOST_USES
+        run = self.gateways[recorder].running[hold.hold] = Run(grant.request, recorder)
+        self.ran.append(run)
 
     def _counts(self, vote: Vote, first: HoldRaised) -> bool:
         about = vote.request == approval_id(first.hold) and vote.commitment == first.commitment
@@ -255,11 +322,15 @@ class Approvals(RuleBasedStateMachine):
                     self._vote(vote)
                 case Enter(_, ApprovalMoved() as moved):
                     self._moved(moved)
-        self._deliver(said)
+        self._say(said)
         return said
 
     def _vote(self, vote: Vote) -> None:
         asked = self.asked[vote.request]
+        if vote.choice is Choice.REVOKE:
+            assert vote.reviewer in (*ELIGIBLE, "own")
+            asked.revoked = True
+            return
         assert asked.state is ApprovalState.PENDING
         assert vote.reviewer in ELIGIBLE
         assert vote.deadline_us > self.now
@@ -274,17 +345,20 @@ class Approvals(RuleBasedStateMachine):
     def _moved(self, moved: ApprovalMoved) -> None:
         asked = self.asked[moved.request]
         assert asked.state is moved.before
-        allowed = {
-            ApprovalState.PENDING: (ApprovalState.EXPIRED, ApprovalState.CANCELLED),
-            ApprovalState.APPROVED: (ApprovalState.USED, ApprovalState.EXPIRED),
-        }
-        assert moved.after in allowed[moved.before]
-        assert (moved.after is ApprovalState.EXPIRED) == (asked.until <= self.now)
+        assert moved.after.name in MOVES[moved.before]
+        late = asked.until <= self.now
+        assert (moved.after is ApprovalState.EXPIRED) == (late and moved.before is not ApprovalState.RESERVED)
+        assert (moved.after is ApprovalState.REVOKED) <= asked.revoked
+        if moved.before is ApprovalState.RESERVED and moved.after is not ApprovalState.USED:
+            assert asked.granted is not None
+            assert self.over[asked.granted] != Over.KEPT
         asked.state = moved.after
 
     def _grant(self, grant: Grant) -> None:
         asked, hold = self.asked[grant.request], self.holds[grant.hold]
         assert asked.state is ApprovalState.APPROVED, "granted without a standing approval, or twice"
+        assert not asked.revoked
+        asked.granted = grant.hold
         assert {v.reviewer for v in grant.votes} == {"ann", "bob"}
         assert all(v.deadline_us > self.now and v.choice is Choice.APPROVE for v in grant.votes)
         assert grant.commitment == asked.first.commitment
@@ -321,7 +395,8 @@ class Forging(Approvals):
             other = self.holds[data.draw(st.sampled_from(sorted(self.holds)))]
             for request in sorted({v.request for v in self.signed}):
                 for forged in self._forged(hold, other, request):
-                    self._granted(forged)
+                    for recorder in RECORDERS:
+                        self._granted(recorder, forged)
 
     def _forged(self, hold: HoldRaised, other: HoldRaised, request: ApprovalId) -> list[Grant]:
         first = self.asked[request].first
@@ -359,7 +434,7 @@ def _run(machine: type[Approvals], examples: int) -> None:
 
 @pytest.mark.parametrize("machine", [Approvals, Forging], ids=["honest", "forging"])
 def test_laws(machine: type[Approvals]) -> None:
-    _run(machine, 40)
+    _run(machine, 60)
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ def busy(office: Any) -> State:
     given = [one, two, lookup, late, denied, BootStarted(one.recorder, 3), office.vote("guest", one)]
     given += [office.vote(name, lookup) for name in ("ann", "bob")]
     given += [office.vote("ann", denied, Choice.DENY), office.hold(6, boot=3), office.vote("bob", one)]
+    used = office.hold(7, match_key=b"u" * 32, boot=3)
+    given += [used, *(office.vote(name, used) for name in ("ann", "bob"))]
     state = State()
     for one_input in given:
         state, _ = step(state, one_input, one.raised_us, office.directory())
@@ -33,7 +35,7 @@ def test_it_comes_back_as_it_was(busy: State) -> None:
     again = decode_state(encode_rest(busy), reversed(rows))
     assert again == busy
     assert sorted(encode_request(request) for request in again.requests.values()) == sorted(rows)
-    assert {r.state.value for r in busy.requests.values()} == {"pending", "approved", "denied"}
+    assert {r.state.value for r in busy.requests.values()} == {"pending", "approved", "denied", "reserved"}
     assert busy.strays
     assert busy.ignored_votes
 
@@ -44,6 +46,13 @@ def test_other_rows_are_refused(row: bytes) -> None:
         decode_request(row)
     with pytest.raises(StateUnreadable):
         decode_state(row, [])
+
+
+def test_a_row_of_the_first_release_is_read(busy: State) -> None:
+    request = next(r for r in busy.requests.values() if r.state.value == "approved")
+    row = encode_request(request)
+    assert decode_request(row.replace(b'"use":[null,0],', b"")) == request
+    assert b'"use":[null,0],' in row
 
 
 def test_a_record_of_another_kind_is_refused(busy: State) -> None:

@@ -1,4 +1,4 @@
-"""The nine rules of `approvals/votes.py`, one by one, and the laws over any set of votes."""
+"""The rules of `approvals/votes.py`, one by one, and the laws over any set of votes."""
 
 from __future__ import annotations
 
@@ -69,6 +69,13 @@ def test_one_deny_denies_whatever_the_others_say() -> None:
     assert isinstance(settled, Settled)
     assert not settled.approved
     assert settled.voters == ("ann",)
+
+
+def test_one_revocation_is_enough_even_of_ones_own_and_after_its_deadline() -> None:
+    for name in ("bob", "own"):
+        settled = say(vote("ann"), vote("bob"), vote(name, Choice.REVOKE, deadline_us=NOW - 1))
+        assert isinstance(settled, Settled)
+        assert not settled.approved
 
 
 def test_a_quorum_of_none_is_still_one() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from policy import rules
 from schemas.records import (
+    ApprovalMoved,
     ApprovalRequest,
     Exchange,
     Grant,
@@ -174,6 +175,7 @@ def _ledger_agrees(deployment: Deployment) -> None:
     assert {b.hold for b in released} <= granted
     gone = {b.hold for b in bodies if isinstance(b, HoldGone)}
     assert {h.hold for h in holds} == set(answered) | gone
+    assert {b.hold for b in bodies if isinstance(b, HoldGone) and b.why == "kept"} == {b.hold for b in released}
     policy = rules.parse((deployment.place / "policy.yaml").read_text()).version
     assert {b.version for b in bodies if isinstance(b, PolicyInForce)} == {policy}, "the rules in force are on record"
     assert {b.policy_version for b in bodies if isinstance(b, SessionOpened)} == {policy}
@@ -199,7 +201,7 @@ def test_expired_on_the_wire_is_refused_and_recorded(deploy: Make) -> None:
         assert two.rows == 10, two.error
     deployment.up.stop()
     bodies = [entry.body for entry in deployment.entries()]
-    assert [b.why for b in bodies if isinstance(b, HoldGone)] == ["timeout"]
+    assert [b.why for b in bodies if isinstance(b, HoldGone)] == ["timeout", "kept"]
     refused = [b for b in bodies if isinstance(b, Exchange) and b.result is Result.REFUSED]
     assert len(refused) == 1
 
@@ -243,7 +245,7 @@ def test_a_hold_is_asked_about_and_answered_while_the_masker_stands_still(runnin
     assert len(holds) == 2
     for kind in (Grant, Released):  # once, although the masker came to it later
         assert [b.hold for b in bodies if isinstance(b, kind)] == holds[:1]
-    assert [b.hold for b in bodies if isinstance(b, HoldGone)] == holds[1:]
+    assert [(b.hold, b.why) for b in bodies if isinstance(b, HoldGone)] == [(holds[0], "kept"), (holds[1], "cancelled")]
     asked = [b.content_sha256 for b in bodies if isinstance(b, ApprovalRequest)]
     assert asked == [b.content_sha256 for b in bodies if isinstance(b, Hold)], "shown is what is recorded"
 
@@ -267,3 +269,51 @@ def test_a_killed_gateway_voids_its_holds_and_the_approval_stays(running: Deploy
     with psycopg.connect(running.url, autocommit=True) as db:
         assert Running(db, "delete from t").start().ended().rows == 10
     running.up.stop()
+
+
+@pytest.mark.timeout(240)
+def test_a_migration_with_two_held_statements_converges(running: Deployment) -> None:
+    """Each run gets one further: what was approved before and rolled back is not asked for again."""
+    for name in ("first", "second"):
+        _table(running, name)
+    asked = []
+    for _ in range(3):
+        with psycopg.connect(running.url) as db:
+            one = Running(db, "delete from first").start()
+            if not asked:
+                asked.append(one.held().request)
+                _vote(running, "approve", one.request)
+            assert one.ended().rows == 10, one
+            two = Running(db, "delete from second").start().ended()
+            if two.rows == 10:
+                db.commit()
+                break
+            assert two.error == "TL001"
+            asked.append(two.request)
+            _vote(running, "approve", two.request)
+            db.rollback()
+    assert (_count(running, "first"), _count(running, "second")) == (0, 0)
+    assert len(asked) == len(set(asked)) == 2, "two approvals, each asked for once"
+    running.up.stop()
+    bodies = [entry.body for entry in running.entries()]
+    assert [b.why for b in bodies if isinstance(b, HoldGone)] == ["undone", "kept", "kept"]
+    assert [b.after.value for b in bodies if isinstance(b, ApprovalMoved) and b.request == asked[0]] == [
+        "reserved", "approved", "reserved", "used",
+    ]  # fmt: skip
+
+
+@pytest.mark.timeout(240)
+def test_revoked_before_its_use_it_does_not_run(running: Deployment) -> None:
+    _table(running, "t")
+    with psycopg.connect(running.url) as db:
+        db.execute("insert into t values (11)")
+        one = Running(db, "delete from t").start().ended()
+        assert one.error == "TL001"
+        db.rollback()
+        _vote(running, "approve", one.request)
+        _vote(running, "revoke", one.request)
+        two = Running(db, "delete from t").start().held()
+        assert two.request != one.request
+        _vote(running, "revoke", two.request)
+        assert two.ended().error == "42501"
+    assert _count(running, "t") == 10

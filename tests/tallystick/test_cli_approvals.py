@@ -182,7 +182,7 @@ def test_an_approval_shows_what_it_signs_and_is_counted(desk: Desk) -> None:
     shown = desk.run("approve", REQUEST, "--reason", "INC-7", "--yes")
     for said in (
         "ci/deploy", "orders-db", "│ DELETE FROM job_log", "│ $1 = 'x'", "delete public.job_log", "high 80",
-        "Loss:Postgres/DeleteAll", "takes all rows", COMMITMENT.hex()[:16], "counted; the request is used",
+        "Loss:Postgres/DeleteAll", "takes all rows", COMMITMENT.hex()[:16], "counted; the request is reserved",
     ):  # fmt: skip
         assert said in shown
     (vote,) = desk.approvals.votes
@@ -193,8 +193,17 @@ def test_an_approval_shows_what_it_signs_and_is_counted(desk: Desk) -> None:
 def test_a_denial_is_counted_and_ends_it(desk: Desk) -> None:
     desk.approvals.raised()
     assert "the request is denied" in desk.run("deny", REQUEST, "--reason", "no", "--yes")
-    assert "nothing to vote on" in desk.run("approve", REQUEST, "--reason", "yes", "--yes", code=1)
+    assert "nothing to approve" in desk.run("approve", REQUEST, "--reason", "yes", "--yes", code=1)
     assert [v.choice for v in desk.approvals.votes] == [Choice.DENY]
+
+
+def test_a_revocation_takes_back_what_others_approved(desk: Desk) -> None:
+    desk.approvals.raised(quorum=2)
+    desk.run("approve", REQUEST, "--reason", "a", "--yes")
+    said = desk.run("revoke", REQUEST, "--reason", "the freeze", "--yes", key=desk.key("bob"))
+    assert "your revoke is counted; the request is revoked" in said
+    assert "nothing to revoke" in desk.run("revoke", REQUEST, "--reason", "x", "--yes", code=1)
+    assert [v.choice for v in desk.approvals.votes] == [Choice.APPROVE, Choice.REVOKE]
 
 
 def test_a_quorum_of_two_needs_two(desk: Desk) -> None:
@@ -202,7 +211,7 @@ def test_a_quorum_of_two_needs_two(desk: Desk) -> None:
     assert "the request is pending" in desk.run("approve", REQUEST, "--reason", "a", "--yes")
     second = desk.run("approve", REQUEST, "--reason", "b", "--yes", key=desk.key("bob"))
     assert "vote        ann: approve\n│ a\n" in second
-    assert "the request is used" in second
+    assert "the request is reserved" in second
 
 
 def test_without_a_terminal_nothing_is_signed_unless_yes(desk: Desk) -> None:
@@ -301,7 +310,10 @@ def ended(approvals: Approvals, state: ApprovalState) -> None:
     approvals.state = replace(approvals.state, requests={REQUEST: replace(request, state=state)})
 
 
-STATES = [("approved", 0), ("used", 0), ("denied", 3), ("expired", 4), ("cancelled", 4)]
+STATES = [
+    *(("approved", 0), ("reserved", 0), ("used", 0), ("denied", 3), ("revoked", 3)),
+    *(("expired", 4), ("cancelled", 4), ("superseded", 4)),
+]
 
 
 @pytest.mark.parametrize(("state", "code"), STATES)
