@@ -24,6 +24,7 @@ from schemas.records import (
     Result,
     SessionClosed,
     SessionContext,
+    SessionOpened,
     Statement,
     Undecoded,
 )
@@ -138,6 +139,50 @@ def test_a_turn_writes_the_sessions_that_changed_and_a_closed_one_leaves_nothing
     room.store()
     assert set(room.rows) == {f"h/{RECORDER}".encode()}
     assert len(room.rows[f"h/{RECORDER}".encode()]) < 300
+
+
+def opened(session: int) -> Frame:
+    name = session_id(RECORDER, 0, session)
+    record = SessionOpened(
+        name, "ci", "static", (), "db", "postgres", "production", "orders", "app", "", "", "", "", "3.0", "v", 4
+    )
+    return Frame(4, session, FrameKind.OPENED, encode(record))
+
+
+OPEN = 50
+
+
+def come_and_go(room: Room, sessions: int) -> None:
+    """One after another, fifty at a time, with a restart now and then: as many rows as there are open sessions."""
+    said = 0
+    for first in range(1, sessions + 1, 100):
+        frames: list[Frame] = []
+        for n in range(first, first + 100):
+            frames += [opened(n), context(n), client(n, ASK), server(n, DONE + READY)]
+            frames += [context(n - OPEN), closed(n - OPEN)] if n > OPEN else []
+        said += len(exchanges(room.take(frames)))
+        room.store()
+        assert len(room.rows) == 1 + OPEN
+        transcript = room.stage._known[RECORDER].transcript
+        assert len(transcript.sessions) <= OPEN
+        assert len(transcript.weights) <= OPEN
+        if first % 10_000 == 1:
+            room.start()
+    room.take([frame for n in range(sessions - OPEN + 1, sessions + 1) for frame in (context(n), closed(n))])
+    room.store()
+    assert set(room.rows) == {f"h/{RECORDER}".encode()}
+    assert len(room.rows[f"h/{RECORDER}".encode()]) < 400
+    assert said == sessions
+
+
+def test_5_000_sessions_that_came_and_went_leave_no_row(room: Room) -> None:
+    come_and_go(room, 5_000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_million_sessions_that_came_and_went_leave_no_row(room: Room) -> None:
+    come_and_go(room, 1_000_000)
 
 
 def test_a_long_answer_is_written_once_and_not_again_with_each_segment(room: Room) -> None:
