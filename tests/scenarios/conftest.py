@@ -69,13 +69,13 @@ class Deployment:
         lines = (self.place / "up.log").read_text().splitlines()
         return {json.loads(line)["alarm"] for line in lines if '"event": "alarm"' in line}
 
-    def commands(self, shard: str = SHARD) -> list[tuple[Exchange, str]]:
-        """Every exchange with its masked command text, opened with the content keys."""
+    def commands(self, shard: str = SHARD, start: int = 0, end: int | None = None) -> list[tuple[Exchange, str]]:
+        """Every exchange of entries [start, end) with its masked command text, opened with the content keys."""
         found = []
         keys = ContentKeys(
             config.load(self.made.config).content_keys, keyfiles.load_secret(self.place / "keys", "content")
         )
-        for stored in entries(self.store(), shard):
+        for stored in entries(self.store(), shard, start, end):
             body = stored.entry.body
             if isinstance(body, Exchange):
                 found.append((body, _text(keys, body, stored.content)))
