@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from schemas.frames import Frame, TornFrame, unpack
 from schemas.ids import SessionId, session_id
@@ -64,9 +65,15 @@ def open_segment(segment: JournalSegment, private: Callable[[str], bytes], enrol
         raise NoMaskerKey(f"masker key {segment.masker_key} is not in the key directory") from e
     frames: list[Frame] = []
     try:
-        epoch = EpochKey(open_sealed(key, segment.sealed_key), segment.recorder, segment.epoch)
+        epoch = EpochKey(_epoch_key(key, segment.sealed_key), segment.recorder, segment.epoch)
         for number, chunk in enumerate(segment.chunks, segment.first):
             frames.extend(unpack(epoch.open(number, chunk)))
     except (CannotOpen, TornFrame, ValueError) as e:
         raise Poison("the segment's chunks do not open, or hold torn frames") from e
     return Opened(segment, tuple(frames))
+
+
+@lru_cache(maxsize=256)
+def _epoch_key(private: bytes, sealed: bytes) -> bytes:
+    """The same bytes all through an epoch, which is an hour of segments. Raises CannotOpen."""
+    return open_sealed(private, sealed)

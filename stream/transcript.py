@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from schemas.codec import CodecError, decode
 from schemas.frames import Frame, FrameKind
@@ -49,6 +50,7 @@ from wire.postgres.reader import HEADER, RemoteFault, cut
 
 R = TypeVar("R")
 
+_SHORT = 1024
 MOST_TOLD = 20_000
 """A session that was not idle for longer than this is given up as unknown, not kept for ever."""
 MOST_OPEN = 8 * 1024 * 1024
@@ -520,10 +522,15 @@ def _take(raw: RawExchange, kind: str, payload: bytes) -> None:
 
 
 def _record(frame: Frame, kind: type[R]) -> R:
-    record = decode(frame.data)
+    record = _known(frame.data) if len(frame.data) <= _SHORT else decode(frame.data)
     if not isinstance(record, kind):
         raise BadFrame(f"a {frame.kind.name} frame holds a {type(record).__name__}")
     return record
+
+
+@lru_cache(maxsize=4096)  # every segment repeats a session's context and its prepared texts
+def _known(data: bytes) -> Any:
+    return decode(data)
 
 
 def _payload(message: bytes) -> bytes:
