@@ -81,7 +81,7 @@ async def compare(place: Path, broker: Kafka, store: Minio, seconds: float, work
 
 
 class Deployment:
-    """A ledger and so many mask workers, ended with it; topics, bucket and keys of its own."""
+    """A ledger, the step that asks, and so many mask workers, ended with it; topics, bucket and keys of its own."""
 
     def __init__(self, place: Path, broker: Kafka, store: Minio, workers: int) -> None:
         self.name, self.workers = place.name, workers
@@ -105,6 +105,7 @@ class Deployment:
     def __enter__(self) -> Deployment:
         try:
             self._start("ledger", "ledger")
+            self._start("ask", "worker", "--steps", "ask")
             for n in range(self.workers):
                 self._start(f"mask {n + 1}", "worker", "--steps", "mask")
         except BaseException:
