@@ -29,7 +29,7 @@ test: setup
 
 # Against a real Kafka and MinIO: needs Java 17, Maven and Go, and says what is missing.
 test-full: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "full and not slow"
+	$(BIN)/python -m pytest -q -p no:xdist -m "full and not slow"
 
 # Full mode under load while its parts die 66 times, sleep and are cut off: about half an hour. TALLYSTICK_SEED repeats it.
 chaos: setup
