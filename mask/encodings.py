@@ -48,9 +48,9 @@ class _Damaged(_Unreadable):
 
 # --- escapes ------------------------------------------------------------------------------
 
-_ESCAPES = re.compile(
-    rb"(?<!\\)\\++(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([nrtbf/]))"
-    rb"|((?:%(?:25)*[0-9A-Fa-f]{2})++)"
+_ESCAPES = re.compile(  # each begins with its one character: `re` passes over all others at once
+    rb"\\(?<!\\\\)\\*+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([nrtbf/]))"
+    rb"|%(?:25)*[0-9A-Fa-f]{2}(?:%(?:25)*[0-9A-Fa-f]{2})*+"
     rb"|&#(?:([0-9]{1,7})|[xX]([0-9A-Fa-f]{1,6}));"
 )
 _PERCENT = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})")
@@ -78,11 +78,11 @@ def json_escapes(view: View) -> list[Piece]:
 
 
 def _unescaped(match: re.Match[bytes]) -> str:
-    u, x, short, percent, decimal, hexadecimal = match.groups()
+    u, x, short, decimal, hexadecimal = match.groups()
     if short:
         return _SHORT[short]
-    if percent:
-        raw = b"".join(binascii.unhexlify(pair) for pair in _PERCENT.findall(percent))
+    if match.lastindex is None:
+        raw = b"".join(binascii.unhexlify(pair) for pair in _PERCENT.findall(match[0]))
         return _text(raw)
     code = int(decimal) if decimal else int(u or x or hexadecimal, 16)
     return chr(code) if code < 0x110000 else " "

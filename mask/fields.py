@@ -111,15 +111,20 @@ class Fields:
         return max(found, key=lambda each: (each[0], _STRICT.index(each[1])))[1] if found else None
 
     def stems(self) -> Iterator[bytes]:
-        """Patterns, lower case, of which one is in every name that is judged here to be more than nothing."""
+        """Patterns, for any case, of which one matches in every name that is judged here to be more than nothing. A
+        match may begin with the character before the name."""
         for phrase in {phrase for phrases in _WORDS.values() for phrase in phrases.split()}:
-            yield rb"[_.\- ]?".join(re.escape(word.encode()) for word in phrase.split("_"))
+            first, *others = (re.escape(word.encode()) for word in phrase.split("_"))
+            if len(first) <= _SHORT:  # where a word begins: `account` and `shipping_id` cost nothing
+                first = rb"(?:(?:^|[^a-z])" + first + rb"|(?-i:[a-z0-9]" + first[:1].upper() + rb")" + first[1:] + rb")"
+            yield rb"[_.\- ]?".join((first, *others))
         for pattern, _ in self._rules:
             column = pattern.rstrip("*").rpartition(".")[2] or pattern.rstrip("*.")
             if column.isascii():
                 yield re.escape(column.encode())
 
 
+_SHORT = 4  # letters of a word that others have in them by chance
 _STRICT = (FieldAction.KEEP, FieldAction.TOKEN, FieldAction.WITHHOLD)
 
 

@@ -65,12 +65,18 @@ def _values(view: View, located: object, judge: Callable[[str], Ruling | None]) 
         at = end - 1 if data[end - 1] in b"'\"" else _SPACE.match(data, end).end()  # type: ignore[union-attr]
         line = name.lower().endswith(_LINES)
         first, last, done = _extent(data, at, line)
-        if first < last and _says_something(data[first:last], ruling.kind):
+        if (
+            first < last
+            and _says_something(data[first:last], ruling.kind)
+            and not (first == at and not line and _is_code(data, first, last, ruling.kind))
+        ):
             yield first, last, ruling
 
 
 def _name(data: bytes, earliest: int, start: int, end: int) -> str:
     """The whole name around a stem: back to its first letter, without quotes and divider."""
+    if data[start] not in _NAME and end - start > 1:
+        start += 1
     before = data[earliest:start]
     name = before[len(before.rstrip(_NAME)) :] + data[start:end]
     name = name.rstrip(b"'\" \t").removesuffix(b"%3D").removesuffix(b"%3d")
@@ -85,6 +91,19 @@ def _says_something(value: bytes, kind: Kind) -> bool:
         and not _PLACEHOLDER.match(value)
         and (kind is Kind.PASSWORD or _ALNUM.search(value) is not None)
     )
+
+
+_CODE = re.compile(rb"(?i:str|string|bytes|bool|int|any|optional|text|varchar|secretstr|self|this)\Z")
+_PATH = re.compile(rb"[A-Za-z]++(?:[_.]++[A-Za-z]++)++\Z")
+
+
+def _is_code(data: bytes, first: int, last: int, kind: Kind) -> bool:
+    """Whether a value without quotes is a type, a call, or, where no person chose it, a name in code:
+    `password: str`, `token = make(x)`, `secret=self.secret_key`. A password may be any of the last."""
+    value = data[first:last]
+    if data[last : last + 1] in (b"(", b"[") or _CODE.match(value):
+        return True
+    return kind is not Kind.PASSWORD and _PATH.match(value) is not None
 
 
 _DIGIT = re.compile(rb"[0-9]")

@@ -38,6 +38,16 @@ What is in « » is what a detector takes of its examples; of what stands under 
 """
 
 
+MEASURED = """Recall / precision by type, as `python -m bench.masking_recall` prints them: values of Faker in ten
+locales, and secrets in the forms that providers publish, planted in sentences, JSON, CSV and log lines. Phone numbers,
+dates of birth and most national ids are planted with a word that says what they are, as they must be to be found; in
+the templates of presidio-evaluator, which this project did not write, some are not.
+"""
+ALARMS = """What is taken for a value in text that holds none. Source code has its authors' addresses, and `password =
+x`, which is masked for its name.
+"""
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", "↵")
 
@@ -62,15 +72,21 @@ def _detectors(rows: Iterable[Detector]) -> str:
 
 def _figures() -> str:
     found = json.loads(FIGURES.read_text(encoding="utf-8"))
-    rows = ((f"`{kind}`", *(_figure(of) for of in sets)) for kind, *sets in found["rows"])
-    return found["how"] + "\n\n" + _table(("type", *found["sets"]), rows) + "\n" + found["clean"] + "\n"
+    rows = ((f"`{kind}`", *map(_figure, sets)) for kind, *sets in found["rows"])
+    clean = ((name, f"{size}", _counts(false)) for name, size, false in found["clean"])
+    return f"{MEASURED}\n{_table(('type', *found['sets']), rows)}\n{ALARMS}\n{_table(('text', 'MB', 'false'), clean)}"
 
 
 def _figure(of: dict[str, int] | None) -> str:
+    """Recall / precision of how many."""
     if of is None:
         return "-"
     recall, precision = of["found"] / of["planted"], of["found"] / max(1, of["found"] + of["false"])
     return f"{recall:.4f} / {precision:.4f} of {of['planted']}"
+
+
+def _counts(false: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in false.items()) or "none"
 
 
 def page() -> str:

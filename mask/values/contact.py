@@ -30,14 +30,14 @@ _GIVEN_OUT = """
 _CODES = frozenset(_GIVEN_OUT.split())
 _LINK = rb"(?:\(0\)|[-./() ]){0,3}+"
 _EXTENSION = rb"(?:[ ,;]{0,2}+(?:x|#|[Ee]xt\.?)[ ]?[0-9]{1,6}+)?+"
-_NUMBER = rb"[0-9](?:" + _LINK + rb"[0-9]){6,14}+"
+_NUMBER = rb"[0-9](?:" + _LINK + rb"[0-9]){%d,14}+"
 _INTERNATIONAL = re.compile(
-    rb"\+(?<![0-9A-Za-z\x80\x82+].)" + _LINK + rb"(" + _NUMBER + rb")(?![0-9])" + _EXTENSION, re.DOTALL
+    rb"\+(?<![0-9A-Za-z\x80\x82+].)" + _LINK + rb"(" + _NUMBER % 6 + rb")(?![0-9])" + _EXTENSION, re.DOTALL
 )
 _BRACKETS = re.compile(
     rb"\((?<![0-9A-Za-z\x80\x82].)[2-9][0-9]{2}\)[ ]?[2-9][0-9]{2}[-. ][0-9]{4}(?![0-9])" + _EXTENSION, re.DOTALL
 )
-_LOCAL = re.compile(rb"(?<![0-9A-Za-z\x80\x82.])(?<![0-9]:)(?:\+|00)?\(?" + _NUMBER + rb"(?![0-9])" + _EXTENSION)
+_LOCAL = re.compile(rb"(?<![0-9A-Za-z\x80\x82.])(?<![0-9]:)(?:\+|00)?\(?" + _NUMBER % 5 + rb"(?![0-9])" + _EXTENSION)
 _DATE = re.compile(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]")
 _SAYS_PHONE = (
     rb"(?i)(?:phone|telefono?n?|telephon|mobile|mobil|movil|cell|fax|handy|whatsapp|sms|celular|portable|"
@@ -127,7 +127,7 @@ DETECTORS = (
         "phone_named",
         (_SAYS_PHONE,),
         find_named_phone,
-        "ITU-T E.164: 7 to 15 digits",
+        "ITU-T E.164: 6 to 15 digits",
         (
             "phone: «0171 2345678»",
             '{"phone": "«218-640-1107»"}',

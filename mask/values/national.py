@@ -44,16 +44,18 @@ IDS = (
     Id("fr_nir", rb"[12][0-9]{4}(?:[0-9]{2}|2[AB])[0-9]{8}", checks.nir, b"nir|insee|securite sociale",
        "295109912611193", "295109912611190"),
     Id("gb_nino", rb"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]", checks.nino,
-       b"national insurance|nino", "JG 10 37 59 A", "JG 10 37 59 G", alone=True),
+       b"national insurance|nino", "JG 10 37 59 A", "JG 10 37 59", alone=True),
+    Id("gb_nino_named", rb"[A-Z]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-Z]", checks.by_form, b"national insurance|nino",
+       "ZZ 10 37 59 T", "ZZ 10 37 59"),
     Id("gb_nhs", rb"[0-9]{3}[- ]?[0-9]{3}[- ]?[0-9]{4}", checks.nhs, b"nhs", "943 476 5870", "943 476 5871"),
     Id("de_idnr", rb"[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}", checks.idnr,
-       b"steuer|idnr|tin", "36 574 261 809", "36 574 261 800"),
+       b"steuer|idnr|tin", "36 574 261 809", "36 574 261 803"),
     Id("pl_pesel", _ELEVEN, checks.pesel, b"pesel", "44051401359", "44051401351"),
     Id("nl_bsn", rb"[0-9]{9}|[0-9]{4}\.[0-9]{2}\.[0-9]{3}", checks.bsn,
        b"bsn|burgerservice|sofi", "111222333", "111222330"),
     Id("be_written", rb"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", checks.rijksregister, b"",
        "85.07.30-033.28", "85.07.30-033.20", alone=True),
-    Id("be_rijksregister", _ELEVEN, checks.rijksregister,
+    Id("be_rijksregister", rb"[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{3} ?[0-9]{2}", checks.rijksregister,
        b"rijksregister|registre national|insz|niss", "85073003328", "85073003320"),
     Id("se_written", rb"(?:19|20)?[0-9]{6}[-+][0-9]{4}", checks.personnummer, b"",
        "880320-0016", "880320-0011", alone=True),
@@ -99,11 +101,11 @@ IDS = (
     Id("bg_egn", _TEN, checks.egn, b"egn", "7523169263", "7523169261"),
     Id("ee_isikukood", rb"[1-8][0-9]{10}", checks.isikukood, b"isikukood|asmens kodas", "36805280109", "36805280100"),
     Id("hr_oib", _ELEVEN, checks.mod_11_10, b"oib", "33392005961", "33392005960"),
-    Id("pt_nif", rb"[1-9][0-9]{8}", checks.nif, b"nif|contribuinte", "501964843", "501964841"),
+    Id("pt_nif", rb"[1-9][0-9]{2} ?[0-9]{3} ?[0-9]{3}", checks.nif, b"nif|contribuinte", "501964843", "501964841"),
     Id("il_teudat_zehut", rb"[0-9]{9}", checks.luhn_of, b"teudat|mispar zehut|israeli id", "123456782", "123456780"),
     Id("at_svnr", rb"[1-9][0-9]{3} ?[0-9]{6}", checks.svnr, b"svnr|sozialversicherung", "1237 010180", "1237 010181"),
     Id("is_kennitala", rb"[0-9]{6}-?[0-9]{4}", checks.kennitala, b"kennitala", "450401-3150", "450401-3151"),
-    Id("ie_pps", rb"[0-9]{7}[A-W][A-IW]?", checks.pps, b"ppsn?|public service", "6433435F", "6433435G"),
+    Id("ie_pps", rb"[0-9]{7}[A-W][A-IT-X]?", checks.pps, b"ppsn?|public service", "6433435F", "6433435G"),
 )  # fmt: skip
 
 _GENERAL = rb"(?:national|citizen|personal|identity|identification|id|tax)[ _-]?(?:id|code|number|no|card|document)\b"
@@ -112,14 +114,19 @@ _FREE = rb"(?:[^0-9A-Za-z\x80]|^)"
 _NOT_WRITTEN = re.compile(r"[^0-9A-Z]")
 
 
-def _form(each: Id) -> re.Pattern[bytes]:
-    return re.compile(rb"(?<![0-9A-Za-z\x80\x82])(?:" + each.form + rb")(?![0-9A-Za-z\x80\x82])")
+def _form(each: Id, case: int = 0) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![0-9A-Za-z\x80\x82])(?:" + each.form + rb")(?![0-9A-Za-z\x80\x82])", case)
+
+
+def passes(each: Id, written: str) -> bool:
+    """Whether the check digits of what has its form are right."""
+    return each.check(_NOT_WRITTEN.sub("", written.upper()))
 
 
 def _search(each: Id, form: re.Pattern[bytes], data: bytes, start: int, end: int) -> Iterator[Finding]:
     for match in form.finditer(data, start, end):
         written = match[0].decode("latin-1")
-        if each.check(_NOT_WRITTEN.sub("", written.upper())):
+        if passes(each, written):
             yield Finding(*match.span(), Kind.NATIONAL_ID, written)
 
 
@@ -140,7 +147,7 @@ def source(each: Id) -> str:
     return " ".join((each.check.__doc__ or "").split())
 
 
-_NAMED = [(each, _form(each)) for each in IDS if each.words]
+_NAMED = [(each, _form(each, re.IGNORECASE)) for each in IDS if each.words]
 _SAYS = rb"(?i)\b(?:" + rb"|".join(each.words for each, _ in _NAMED) + rb")(?:[^a-z]|$)|\b" + _GENERAL
 _SAYS_ID = compiled(_SAYS)
 

@@ -261,7 +261,7 @@ def kennitala(number: str) -> bool:
 
 def pps(code: str) -> bool:
     """Ireland: weights 8 to 2, a second letter weighs 9, the remainder of 23 names the first."""
-    extra = (ord(code[8]) - 64) * 9 if code[8:9] not in ("", "W") else 0
+    extra = (ord(code[8]) - 64) * 9 if "A" <= code[8:9] <= "I" else 0
     return "WABCDEFGHIJKLMNOPQRSTUV"[(_sum(code, (8, 7, 6, 5, 4, 3, 2)) + extra) % 23] == code[7]
 
 

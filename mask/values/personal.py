@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from mask.kinds import Detector, Finding, Kind, compiled
 from mask.normal import View
+from mask.values.card import in_digest
 from mask.values.near import windows
 
 # --- social security numbers ----------------------------------------------------
@@ -20,7 +21,9 @@ from mask.values.near import windows
 _WRITTEN = re.compile(
     rb"([0-9](?<![0-9].)[0-9]{2})([^0-9A-Za-z,:;|\x80\x82]{1,3}+)([0-9]{2})\2([0-9]{4})(?![0-9])", re.DOTALL
 )
+_NEXT_NUMBER = re.compile(rb"\s{1,9}+[0-9]")
 _NINE = re.compile(rb"[0-9](?<![0-9]{2})(?:[^0-9A-Za-z\x80\x82]{0,3}+[0-9]){8}(?![0-9])")
+_CLOCK = re.compile(rb"[0-2][0-9]:[0-5][0-9]:[0-5][0-9][.,]")
 _SAYS = rb"(?i)ssn|ss#|social[^0-9a-z]{0,2}sec|tax[^0-9a-z]{0,2}(?:id|payer)|itin"
 _SAYS_SSN = re.compile(
     rb"[SsTtIi](?:(?<=[Ss])(?:[Ss][Nn#]|[Oo][Cc][Ii][Aa][Ll][^0-9A-Za-z]{0,2}+[Ss][Ee][Cc])"
@@ -42,7 +45,10 @@ def given_out(area: int, group: int, serial: int) -> bool:
 def find_ssn(view: View) -> Iterator[Finding]:
     data = view.data
     for match in _WRITTEN.finditer(data):
-        area, _, group, serial = match.groups()
+        area, gap, group, serial = match.groups()
+        start, end = match.span()
+        if gap.isspace() and data[max(0, start - 9) : start].rstrip()[-1:].isdigit() and _NEXT_NUMBER.match(data, end):
+            continue  # one of many numbers in a row
         if given_out(int(area), int(group), int(serial)):
             yield Finding(*match.span(), Kind.SSN, (area + group + serial).decode())
 
@@ -51,6 +57,8 @@ def find_named_ssn(view: View) -> Iterator[Finding]:
     data = view.data
     for start, end in windows(data, _SAYS_SSN, _BEFORE, _AFTER):
         for match in _NINE.finditer(data, start, end):
+            if _CLOCK.match(match[0]):
+                continue
             yield Finding(*match.span(), Kind.SSN, match[0].decode("latin-1"))
 
 
@@ -97,7 +105,7 @@ _LENGTHS = {
     }.items()
     for country in countries.split()
 }  # fmt: skip
-_GAP = rb"[^0-9A-Za-z\x80\x82]{0,3}"
+_GAP = rb"[^0-9A-Za-z\x80\x82\"':=,;<>]{0,3}"
 _COUNTRIES = "|".join(sorted(_LENGTHS)).encode()
 _IBAN_START = rb"(?i)(?:^|[^a-z0-9]|iban)(?:" + _COUNTRIES + rb")(?:" + _GAP + rb"[0-9]){2}"
 _STARTS = compiled(_IBAN_START)
@@ -118,7 +126,7 @@ def find_iban(view: View) -> Iterator[Finding]:
         whole = code and _WHOLE[_LENGTHS[code[0][:2].decode().upper()]].match(data, code.start())
         if whole:
             letters = whole[0].translate(None, _NOT_WRITTEN).decode().upper()
-            if is_iban(letters):
+            if is_iban(letters) and not in_digest(data, *whole.span()):
                 yield Finding(*whole.span(), Kind.IBAN, letters)
 
 
@@ -137,7 +145,7 @@ DETECTORS = (
         'SSA, "Social Security Number Randomization"; IRS, ITIN groups',
         ("«536-90-4399»", "is «536 90 4399».", "(«536.90.4399»)", "«536\u201190\u20114399»", "«912-70-1234»"),
         ("536904399", "000-12-3456", "666-12-3456", "900-12-3456", "536-00-4399", "536-90-0000", "536-90.4399",
-         "1536-90-4399", "2024-05-01"),
+         "1536-90-4399", "2024-05-01", "17 536 90 4399 12"),
     ),
     Detector(
         "ssn_named",
@@ -145,7 +153,7 @@ DETECTORS = (
         find_named_ssn,
         "SSA; nine digits near a word that says so",
         ("ssn «536904399»", "SSN: «536-904399»", "social security no. is «536904399»", "tax id «536904399»"),
-        ("session 536904399", "ssn 53690439", "ssn 5369043991"),
+        ("session 536904399", "10:22:33.286 SSN on file", "ssn 53690439", "ssn 5369043991"),
     ),
     Detector(
         "email",
@@ -162,6 +170,7 @@ DETECTORS = (
         find_iban,
         "ISO 13616 registry (length by country), ISO 7064 MOD 97-10",
         ("«GB82 WEST 1234 5698 7654 32»", "«DE89370400440532013000»", "iban«NL91ABNA0417164300»"),
-        ("GB83 WEST 1234 5698 7654 32", "XX82 WEST 1234 5698 7654 32", "GB82 WEST 1234 5698"),
+        ("GB83 WEST 1234 5698 7654 32", "XX82 WEST 1234 5698 7654 32", "GB82 WEST 1234 5698",
+         '"order_no": 8214564987, 200651'),
     ),
 )  # fmt: skip

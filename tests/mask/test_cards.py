@@ -87,10 +87,35 @@ def test_luhn_is_the_sum_of_the_standard(digits: str) -> None:
     assert luhn(digits.encode()) == (total % 10 == 0)
 
 
+CUTS = {
+    **dict.fromkeys(SEPARATORS, (0, 4)),
+    **dict.fromkeys(("spaces", "no-break spaces", "thin spaces"), (0, 1)),
+    **dict.fromkeys(("dots", "middle dots"), (2, 4)),
+    **dict.fromkeys(("newline", "two spaces"), (0, 0)),
+}
+"""How often a number may be cut anywhere: tables of plain numbers are full of the others."""
+
+
 @given(st.integers(0, 10**9), st.sampled_from(sorted(NUMBERS)), st.sampled_from(sorted(SEPARATORS)))
 def test_any_cut_of_a_number_is_found(seed: int, network: str, separator: str) -> None:
     chance, number = random.Random(seed), NUMBERS[network]
-    cuts = sorted(chance.sample(range(1, len(number)), chance.randint(0, 4)))
+    cuts = sorted(chance.sample(range(1, len(number)), chance.randint(*CUTS[separator])))
     parts = [number[a:b] for a, b in zip([0, *cuts], [*cuts, len(number)], strict=True)]
     assert is_card(number.encode())
     assert number in numbers(SEPARATORS[separator].join(parts))
+
+
+@pytest.mark.parametrize("separator", [name for name, cuts in CUTS.items() if cuts[1]])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_a_number_in_small_groups_alike_is_found(separator: str, size: int) -> None:
+    number = NUMBERS["Visa"]
+    written = SEPARATORS[separator].join(number[at : at + size] for at in range(0, 16, size))
+    assert number in numbers(f"charge {written} now")
+
+
+def test_plain_numbers_side_by_side_are_no_cards() -> None:
+    chance = random.Random(7)
+    for separator in (" ", "  ", "\t", "\n", ", ", ". "):
+        table = separator.join(str(chance.randrange(10**4, 10**6)) for _ in range(5000))
+        assert len(numbers(table)) <= 30, separator  # of 10,000 stretches of 12 to 19 digits
+    assert not numbers(" ".join(f"{chance.uniform(-180, 180)}" for _ in range(5000)))

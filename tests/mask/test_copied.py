@@ -171,7 +171,7 @@ def test_the_users_rules_count_too() -> None:
 
 # --- laws -------------------------------------------------------------------------
 
-CLEAN = st.text(st.sampled_from("abc é日 \t\n\r\b\\,;\"'.N"), max_size=8)
+CLEAN = st.text(st.sampled_from("abd é日 \t\n\r\b\\,;\"'.N"), max_size=8)
 DIRTY = st.one_of(CLEAN, st.sampled_from([SSN, CARD, f"card {CARD}\n", f'"{CARD}"', f"a\t{CARD}\\"]))
 ROWS = st.lists(st.tuples(CLEAN, CLEAN, CLEAN), max_size=6)
 DIRTY_ROWS = st.lists(st.tuples(st.one_of(st.none(), DIRTY), st.one_of(st.none(), DIRTY), DIRTY), max_size=6)
