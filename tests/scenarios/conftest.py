@@ -145,6 +145,8 @@ class Backing:
 
 
 NUMBERS = itertools.count()
+NAMED = re.compile(r"scenario-[0-9]+")
+"""A deployment's topics, groups and bucket in full mode begin so."""
 
 
 @pytest.fixture(params=["embedded", pytest.param("full", marks=pytest.mark.full)])

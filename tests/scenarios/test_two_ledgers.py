@@ -63,7 +63,8 @@ def test_the_loser_stops_and_the_log_does_not_fork(running: Deployment, asleep: 
         finally:
             second.kill()
             second.wait()
-        assert WHY in (deployment.place / "up.log").read_text()
+        log = (deployment.place / "up.log").read_text()
+        assert WHY in log or (asleep and "did not give messages" in log), "who slept for long may miss Kafka first"
         before = len(load.answered)
         until(30, lambda: len(load.answered) > before + 50)
     _settle(deployment)
