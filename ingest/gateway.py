@@ -31,6 +31,7 @@ from ingest.postgres.startup_parameters import ParameterRefused
 from ingest.postgres.target import TargetDown
 from ingest.postgres.uses import UsedRequests
 from ingest.settings import GatewaySettings
+from policy.circumstances import Moment
 from policy.judge import judge
 from policy.rules import Rules
 from schemas import records
@@ -284,10 +285,13 @@ class Gateway:
         if known is None:
             rules = self._rules
 
-            def decide(text: str, facts: SessionFacts, lookup: Lookup) -> Judgement:
-                return judge(text, facts, rules, lookup=lookup)
+            def moment() -> Moment:
+                return rules.moment(self._clock_us())
 
-            known = self._screens[facts] = Screen(decide, facts)
+            def decide(text: str, facts: SessionFacts, lookup: Lookup) -> Judgement:
+                return judge(text, facts, rules, lookup=lookup, moment=moment())
+
+            known = self._screens[facts] = Screen(decide, facts, moment if rules.timed else None)
         return known
 
     def _context(self, name: SessionId, facts: SessionFacts, status: str, syncs: int, commands: int) -> SessionContext:

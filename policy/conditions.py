@@ -33,6 +33,7 @@ _MACRO = re.compile(r"([\w.]+)\.(?:exists|all|exists_one|existsOne|filter|map)\(
 _ROOT = re.compile(r"(?<![\w.])(identity|target|command)\b(?:\.(\w+))?")
 _CLAIM = re.compile(r"identity\.claims(?:\.(\w+)|\[\s*(?:\"([^\"]*)\"|'([^']*)')\s*\])")
 _COMPARED = re.compile(r"(?:\.effect|(?<![\w.])(band))\s*(?:[=!]=\s*(\"[^\"]*\"|'[^']*')|in\s*\[([^\]]*)\])")
+_IN_CONTEXT = re.compile(r"(\"[^\"]*\"|'[^']*')\s+in\s+context\b")
 _SIGNAL_ID = re.compile(r"^\w+:\w+/\w+$")
 
 
@@ -55,8 +56,8 @@ class Condition:
         return found if isinstance(found, bool) else None
 
 
-def compile_(place: Value) -> Condition:
-    """Raises RulesInvalid, with the line and what is nearest."""
+def compile_(place: Value, circumstances: frozenset[str] = frozenset()) -> Condition:
+    """`circumstances`: names that the policy gives them. Raises RulesInvalid, with the line and what is nearest."""
     text = place.text()
     if len(text) > MAX_LENGTH or _nesting(text) > MAX_NESTED:  # the parser's own limits are panics
         raise place.invalid(f"a condition has at most {MAX_LENGTH} characters and {MAX_NESTED} nested brackets")
@@ -72,7 +73,7 @@ def compile_(place: Value) -> Condition:
     bound = {name for _, name in _MACRO.findall(bare)}
     free = frozenset(references["variables"]) - bound
     _check_names(place, bare, free, frozenset(references["functions"]), bound)
-    _check_words(place, text)
+    _check_words(place, text, circumstances)
     needs = (free & PLAIN) | {f"{root}.{field}" for root, field in _ROOT.findall(bare)}
     condition = Condition(text, needs, needed(text), program)
     handed = Needs(needs)
@@ -113,13 +114,16 @@ def _check_names(place: Value, bare: str, free: frozenset[str], functions: froze
                     raise place.invalid(f"unknown field {name}.{field}{nearest(field, _EFFECT_FIELDS)}")
 
 
-def _check_words(place: Value, text: str) -> None:
+def _check_words(place: Value, text: str, circumstances: frozenset[str]) -> None:
     """Words that would never be equal are mistakes, and a control that never fires."""
     for is_band, word, several in _COMPARED.findall(text):
         known: frozenset[str] = frozenset(each.value for each in Band) if is_band else EFFECTS
         for each in _STRING.findall(word or several):
             if each[1:-1] not in known:
                 raise place.invalid(f"nothing is ever {each}{nearest(each[1:-1], known)}")
+    for each in _IN_CONTEXT.findall(text):
+        if each[1:-1] not in circumstances:
+            raise place.invalid(f"no context is named {each}{nearest(each[1:-1], circumstances)}")
     ids = {signal.id for signal in signals.table().values()}
     for each in _STRING.findall(text):
         if _SIGNAL_ID.match(each[1:-1]) and each[1:-1] not in ids:

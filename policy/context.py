@@ -30,6 +30,7 @@ class Context:
     score: int
     band: Band
     signals: tuple[str, ...]
+    circumstances: tuple[str, ...] = ()
 
 
 def _as_is(value: Any) -> object:
@@ -64,6 +65,7 @@ _ASKED: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "score": ("score", _as_is),
     "band": ("band", _word),
     "signals": ("signals", list),
+    "context": ("circumstances", list),
 }
 """By the name in a condition: where a Context has it, and what CEL is given."""
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from policy import document
+from policy import circumstances, document
+from policy.circumstances import Circumstance, Moment
 from policy.conditions import Condition, compile_
 from policy.context import Context, Needs
 from policy.document import RulesInvalid, Value
@@ -29,6 +30,7 @@ DEFAULT_APPROVERS = ApproverRule("default", ("reviewers",), 1, 3600)
 OTHERWISE = "otherwise"
 """The rule named in a judgement that no rule decided."""
 
+_PARTS = ("rules", "otherwise", "context", "approvers", "reviewers", "mask", "detect", "functions")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 30 * 86400
 _REMEMBERED = 4096
@@ -61,6 +63,7 @@ class Rules:
     field_rules: tuple[FieldRule, ...]
     detect: tuple[Detect, ...]
     functions_allowed: frozenset[str]
+    circumstances: tuple[Circumstance, ...]
     needs: Needs  # of all conditions
     _decided: dict[tuple[Any, ...], Decided] = field(default_factory=dict, repr=False, compare=False)
 
@@ -73,6 +76,15 @@ class Rules:
                 self._decided.clear()
             known = self._decided[key] = self._try(key, {each.effect for each in context.effects})
         return known
+
+    def moment(self, at_us: int) -> Moment:
+        """What `judge` is given of the time: what it says of a command changes only where this does."""
+        return circumstances.moment(self.circumstances, at_us)
+
+    @property
+    def timed(self) -> bool:
+        """Whether anything depends on the time."""
+        return any(each.timed for each in self.circumstances)
 
     def forget(self) -> None:
         """For measuring: what was decided is decided anew."""
@@ -98,12 +110,13 @@ def default_text() -> str:
 def parse(text: str) -> Rules:
     """Raises RulesInvalid."""
     root = document.read(text)
-    parts = root.fields(("rules", "otherwise", "approvers", "reviewers", "mask", "detect", "functions"), ("rules",))
+    parts = root.fields(_PARTS, ("rules",))
     approvers = _approvers(parts["approvers"]) if "approvers" in parts else (DEFAULT_APPROVERS,)
     reviewers = _reviewers(parts["reviewers"]) if "reviewers" in parts else ()
     if reviewers:
         _check_quorums(approvers, reviewers, parts.get("approvers", root))
-    rules = _rules(parts["rules"], approvers)
+    known = circumstances.read(parts["context"]) if "context" in parts else ()
+    rules = _rules(parts["rules"], approvers, frozenset(each.name for each in known))
     return Rules(
         version=hashlib.sha256(text.encode()).hexdigest()[:16],
         rules=rules,
@@ -113,6 +126,7 @@ def parse(text: str) -> Rules:
         field_rules=_field_rules(parts["mask"]) if "mask" in parts else (),
         detect=tuple(Detect(item.one_of(Detect)) for item in parts["detect"].items()) if "detect" in parts else (),
         functions_allowed=_functions(parts["functions"]) if "functions" in parts else frozenset(),
+        circumstances=known,
         needs=Needs(frozenset[str]().union(*(rule.condition.needs for rule in rules))),
     )
 
@@ -125,7 +139,7 @@ def _decision(place: Value) -> Decision:
     return Decision(place.one_of(Decision))
 
 
-def _rules(place: Value, approvers: tuple[ApproverRule, ...]) -> tuple[Rule, ...]:
+def _rules(place: Value, approvers: tuple[ApproverRule, ...], named: frozenset[str]) -> tuple[Rule, ...]:
     found: list[Rule] = []
     by_name = {each.name: each for each in approvers}
     for item in place.items():
@@ -142,7 +156,7 @@ def _rules(place: Value, approvers: tuple[ApproverRule, ...]) -> tuple[Rule, ...
             if word not in by_name:
                 raise parts["approvers"].invalid(f"unknown approvers{document.nearest(word, by_name)}")
             chosen = by_name[word]
-        found.append(Rule(name, compile_(parts["when"]), decision, chosen))
+        found.append(Rule(name, compile_(parts["when"], named), decision, chosen))
     return tuple(found)
 
 

@@ -73,6 +73,21 @@ def points(signal: Signal, environment: str) -> int:
     return signal.production if environment.lower().startswith("prod") else signal.points
 
 
+def by_axis(ids: Iterable[str], environment: str) -> dict[Axis, int]:
+    """The points of each axis: its worst signal's. Ids that this version does not have count nothing."""
+    worst: dict[Axis, int] = {}
+    for each in ids:
+        if each in _by_id():
+            signal = _by_id()[each]
+            worst[signal.axis] = max(worst.get(signal.axis, 0), points(signal, environment))
+    return worst
+
+
+@cache
+def _by_id() -> dict[str, Signal]:
+    return {signal.id: signal for signal in table().values()}
+
+
 def score(found: Iterable[Signal], environment: str) -> int:
     worst: dict[Axis, int] = {}
     for signal in found:

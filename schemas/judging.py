@@ -67,6 +67,7 @@ class Judgement(NamedTuple):
     executes: tuple[str, ...]  # names run by SQL EXECUTE: the caller judges their texts too
     deallocates: tuple[str, ...]  # "" means all
     names: tuple[str, ...]  # relation names as written, to be resolved before an approval
+    context: tuple[str, ...] = ()  # circumstances that the policy names and that held
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bus.topics import APPROVALS, EVENTS, LARGEST_MESSAGE
+from policy.circumstances import Moment
 from policy.judge import ENGINE, judge
 from policy.rules import Rules
 from schemas.codec import encode
@@ -66,6 +67,8 @@ END = 2**31 - 1
 LARGEST_LEAF = 65_535
 LARGEST_BATCH = LARGEST_MESSAGE - 128 * 1024
 """Of events in one message; one event is never larger."""
+TURN_US = 2_000_000
+"""How long after a circumstance of the policy begins or ends the screen may still have judged by the time before."""
 _TELLING = (*ASKING, FrameKind.OPENED, FrameKind.CONTEXT, FrameKind.STATEMENT)
 ENGINES = f"pg1 mask1 {ENGINE}"
 
@@ -74,7 +77,7 @@ class Known:
     """What was found of a command before: the same answer, sooner. With one secret, and one version of the rules."""
 
     def __init__(self) -> None:
-        self.judgements: Generations[tuple[SessionFacts, bytes], Judgement] = Generations(4096, 8 << 20)
+        self.judgements: Generations[tuple[SessionFacts, Moment, bytes], Judgement] = Generations(4096, 8 << 20)
         self.fingerprints: Generations[bytes, bytes] = Generations(4096, 8 << 20)
         self.clean: Generations[str, bool] = Generations(4096, 8 << 20)
 
@@ -275,9 +278,12 @@ class _Making:
         self, text: bytes, blinded: bytes, facts: SessionFacts, item: Item, transcript: Transcript
     ) -> tuple[Judgement, bool]:
         """The judgement, and whether it stands on all that the screen knew."""
-        same_rules = item.policy_version == self._tools.rules.version
+        rules = self._tools.rules
+        moment = rules.moment(item.micros)
+        # The screen judged a little before the frame had its time: at a turn of a circumstance it may differ rightly.
+        same_rules = item.policy_version == rules.version and rules.moment(item.micros - TURN_US) == moment
         before = self._tools.known.judgements
-        found = before.get((facts, text)) or before.get((facts, blinded))
+        found = before.get((facts, moment, text)) or before.get((facts, moment, blinded))
         if found is not None:
             return found, same_rules
         known = transcript.texts(item.session)
@@ -288,10 +294,10 @@ class _Making:
             asked.extend(() if texts else (name,))
             return texts
 
-        judgement = judge(text.decode("utf-8", "replace"), facts, self._tools.rules, lookup=lookup)
+        judgement = judge(text.decode("utf-8", "replace"), facts, rules, lookup=lookup, moment=moment)
         if not judgement.executes and len(text) <= LONGEST:
             key = blinded if judgement.literal_blind else text
-            before.keep((facts, key), judgement, len(key))
+            before.keep((facts, moment, key), judgement, len(key))
         return judgement, not asked and same_rules
 
     def _exchange(self, item: Item, raw: RawExchange, transcript: Transcript) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,7 @@ cli_ledger.register(app, ledger_app)
 for part in (cli_approvals, cli_events, cli_replay, cli_evidence):
     part.register(app)
 
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M"]
 LARGEST_LINE = 4 * 1024 * 1024
 
 
@@ -75,17 +77,21 @@ def explain(
     policy: Annotated[Path | None, typer.Option(help="A policy file; else the default policy.")] = None,
     environment: Annotated[str, typer.Option(help="What the target is.")] = "production",
     subject: Annotated[str, typer.Option(help="Whose command it is.")] = "nobody",
+    at: Annotated[datetime | None, typer.Option(formats=TIMES, help="When, in UTC; else now.")] = None,
 ) -> None:
     """What each command does, what is of concern about it, what the policy says. One a line on stdin."""
     if protocol != "postgres":
         fail('this version explains "postgres" alone')
     rules = read_policy(policy)
     facts = SessionFacts(subject, (), "stdin", protocol, environment, "", "")
+    when = at.replace(tzinfo=UTC) if at else datetime.now(UTC)
+    moment = rules.moment(int(when.timestamp()) * 1_000_000)
     for line in sys.stdin:
         if not line.strip():
             continue
-        judged = judging.judge(_command(line, as_json), facts, rules)
-        say(json.dumps(judging.explain_json(judged)) if as_json else _in_words(judged))
+        judged = judging.judge(_command(line, as_json), facts, rules, moment=moment)
+        explained = judging.explain_json(judged, environment, rules)
+        say(json.dumps(explained) if as_json else _in_words(judged, explained["sum"]))
 
 
 def _command(line: str, as_json: bool) -> str:
@@ -100,11 +106,14 @@ def _command(line: str, as_json: bool) -> str:
     return command if isinstance(command, str) else fail('with --json each line is {"command": "…"}')
 
 
-def _in_words(judged: Judgement) -> str:
+def _in_words(judged: Judgement, summed: dict[str, dict[str, int]]) -> str:
     does = ", ".join(f"{e.effect} {e.relation}".strip() for e in judged.effects) or "nothing"
     known = "" if judged.complete else f"; not wholly known: {judged.reason}"
     why = f" [{', '.join(judged.signals)}]" if judged.signals else ""
-    return f"{judged.decision.value:<5} {judged.band.value} {judged.score}: {does}{known}{why}"
+    terms = [f"{axis} {points}" for axis, points in summed["points"].items()]
+    terms += [f"{percent}% {name}" for name, percent in summed["percent"].items()]
+    how = f" ({', '.join(terms)})" if len(terms) > 1 else ""
+    return f"{judged.decision.value:<5} {judged.band.value} {judged.score}{how}: {does}{known}{why}"
 
 
 @policy_app.command("check", epilog="Example: tallystick policy check policy.yaml")

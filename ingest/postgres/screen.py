@@ -40,17 +40,25 @@ class NotUtf8(ValueError):
 class Screen:
     """Verdicts for sessions with the same facts; sessions share it."""
 
-    def __init__(self, judge: Judge, facts: SessionFacts) -> None:
+    def __init__(self, judge: Judge, facts: SessionFacts, moment: Callable[[], object] | None = None) -> None:
+        """`moment`, where the policy has times: what was remembered holds while this stays the same."""
         self._judge = judge
         self._facts = facts
-        self._known: Generations[bytes, Verdict] = Generations(MOST_ENTRIES, MOST_BYTES)
+        self._moment = moment
         self.hits = 0
         self.misses = 0
-        self.nothing = made(judge("EXECUTE tallystick_unknown", facts, lambda name: ()))
+        self._begin(moment() if moment else None)
+
+    def _begin(self, at: object) -> None:
+        self._at = at
+        self._known: Generations[bytes, Verdict] = Generations(MOST_ENTRIES, MOST_BYTES)
+        self.nothing = made(self._judge("EXECUTE tallystick_unknown", self._facts, lambda name: ()))
         """Of a Bind to a name that no known text has: whatever it runs was prepared out of sight."""
 
     def verdict(self, text: bytes, lookup: Lookup) -> Verdict:
         """Raises NotUtf8."""
+        if self._moment is not None and (now := self._moment()) != self._at:
+            self._begin(now)
         found = self._known.young.get(text)
         if found is not None:
             self.hits += 1

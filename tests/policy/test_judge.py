@@ -38,7 +38,7 @@ def test_unknown_is_held_by_its_own_rule_and_never_low(judged: Judge) -> None:
 
 
 def test_explain_prints_the_promised_line(judged: Judge) -> None:
-    line = explain_json(judged("INSERT INTO a SELECT * FROM s.b WHERE c = 1"))
+    line = explain_json(judged("INSERT INTO a SELECT * FROM s.b WHERE c = 1"), "production", RULES)
     assert json.loads(json.dumps(line)) == {
         "effects": [{"effect": "insert", "relation": "a"}, {"effect": "select", "relation": "s.b"}],
         "relations": {"read": ["s.b"], "write": ["a"]},
@@ -46,6 +46,8 @@ def test_explain_prints_the_promised_line(judged: Judge) -> None:
         "reason": "",
         "signals": ["Impact:Postgres/Insert"],
         "score": 5,
+        "sum": {"points": {"data-loss": 5}, "percent": {}},
+        "context": [],
         "band": "low",
         "decision": "allow",
         "rule": "otherwise",

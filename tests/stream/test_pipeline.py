@@ -17,6 +17,7 @@ from bus.topics import APPROVALS, EVENTS, GRANTS
 from mask.kinds import Detector, Finding
 from mask.masker import Masker, Tokens
 from mask.normal import View
+from policy.rules import parse
 from schemas.codec import decode, encode
 from schemas.frames import Frame, FrameKind
 from schemas.ids import START, HoldId, RecorderId, SessionId, undecoded_source
@@ -275,6 +276,21 @@ async def test_a_screen_that_let_something_through_is_an_alarm(
     assert [b for b in bodies(batches(bus)) if isinstance(b, ScreenDisagrees)] == [
         ScreenDisagrees(SESSION, 1, Decision.ALLOW, Decision.HOLD)
     ]
+
+
+@pytest.mark.parametrize(("began", "alarms"), [("1960-01-01", 1), ("1970-01-01", 0)], ids=["long ago", "just now"])
+async def test_a_command_is_judged_by_the_time_of_its_frame(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys, began: str, alarms: int
+) -> None:
+    """Where a circumstance just began, the screen may have judged by the time before it, and that is no alarm."""
+    frozen = parse(f"rules: [{{name: f, when: '\"freeze\" in context', then: deny}}]\notherwise: allow\n"
+                   f"context: [{{name: freeze, from: '{began}', until: '2000-01-01', percent: 300}}]")  # fmt: skip
+    update, done = client(m.query(b"UPDATE t SET a = 1 WHERE id = 1")), server(m.frame("C", b"UPDATE 1\0") + READY)
+    await journal.publish(bus, [context(frozen.version), update, done])
+    await whole(bus, journal, replace(tools, rules=frozen), keys, content_keys, {})
+    told = bodies(batches(bus))
+    assert [body.score for body in told if isinstance(body, Exchange)] == [30]
+    assert sum(isinstance(body, ScreenDisagrees) for body in told) == alarms
 
 
 class _Failing:

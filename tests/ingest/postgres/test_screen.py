@@ -120,3 +120,22 @@ def test_the_worst_of_two_texts_has_the_worst_of_each() -> None:
     assert verdict.uses
     removes = allowed()._replace(deallocates=("n",))
     assert worst([made(removes), made(allowed())])[1].judgement.deallocates == ()
+
+
+def test_what_is_remembered_goes_when_a_circumstance_of_the_policy_turns() -> None:
+    frozen = rules.parse(
+        "rules: [{name: f, when: '\"freeze\" in context', then: deny}]\notherwise: allow\n"
+        "context: [{name: freeze, from: '2026-12-20'}]"
+    )
+    now = [0]
+
+    def moment() -> tuple[str, ...]:
+        return frozen.moment(now[0])
+
+    screen = Screen(lambda text, facts, _: judge(text, facts, frozen, moment=moment()), FACTS, moment)
+    text = b"select a from t where a = 1"
+    assert [screen.verdict(text, known).judgement.decision for _ in range(2)] == [Decision.ALLOW] * 2
+    now[0] = 1_798_000_000_000_000
+    assert [screen.verdict(text, known).judgement.decision for _ in range(2)] == [Decision.DENY] * 2
+    assert screen.nothing.judgement.decision is Decision.DENY
+    assert (screen.hits, screen.misses) == (2, 2)
