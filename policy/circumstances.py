@@ -107,13 +107,18 @@ def _matches(word: str, pattern: str) -> bool:
 
 
 def _is_table(relation: str, patterns: tuple[str, ...]) -> bool:
-    """A name without its schema may be a table of any."""
+    """A name without its schema may be the table of any; that it is one of `schema.*` is not assumed."""
     bare = "." not in relation
     return any(
-        _matches(relation, pattern) or (bare and _matches(relation, pattern.rpartition(".")[2]))
+        _matches(relation, pattern) or (bare and "." in pattern and _bare(relation, pattern))
         for pattern in patterns
         if relation
     )
+
+
+def _bare(relation: str, pattern: str) -> bool:
+    table = pattern.rpartition(".")[2]
+    return table != "*" and _matches(relation, table)
 
 
 def read(place: Value) -> tuple[Circumstance, ...]:
@@ -128,7 +133,7 @@ def read(place: Value) -> tuple[Circumstance, ...]:
             raise item.invalid("names nothing that must hold, so it would always")
         if len(found) == MOST:
             raise item.invalid(f"there are at most {MOST}")
-        from_us, until_us = (_date(parts[key]) if key in parts else None for key in ("from", "until"))
+        from_us, until_us = (date(parts[key]) if key in parts else None for key in ("from", "until"))
         if from_us is not None and until_us is not None and from_us >= until_us:
             raise parts["until"].invalid("is not after `from`")
         asked = {key: _patterns(parts[key]) if key in parts else () for key in _PATTERNS}
@@ -180,7 +185,8 @@ def _hours(place: Value) -> tuple[int, int]:
     return begins, ends
 
 
-def _date(place: Value) -> int:
+def date(place: Value) -> int:
+    """A day or a time in UTC, as microseconds since 1970. Raises RulesInvalid."""
     try:
         when = datetime.datetime.fromisoformat(place.text())
     except ValueError:

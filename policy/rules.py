@@ -30,7 +30,7 @@ DEFAULT_APPROVERS = ApproverRule("default", ("reviewers",), 1, 3600)
 OTHERWISE = "otherwise"
 """The rule named in a judgement that no rule decided."""
 
-_PARTS = ("rules", "otherwise", "context", "approvers", "reviewers", "mask", "detect", "functions")
+_PARTS = ("rules", "otherwise", "context", "approvers", "reviewers", "mask", "detect", "functions", "tests")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 30 * 86400
 _REMEMBERED = 4096
@@ -109,12 +109,12 @@ def default_text() -> str:
 
 def parse(text: str) -> Rules:
     """Raises RulesInvalid."""
-    root = document.read(text)
-    parts = root.fields(_PARTS, ("rules",))
+    place = document.read(text)
+    parts = place.fields(_PARTS, ("rules",))
     approvers = _approvers(parts["approvers"]) if "approvers" in parts else (DEFAULT_APPROVERS,)
     reviewers = _reviewers(parts["reviewers"]) if "reviewers" in parts else ()
     if reviewers:
-        _check_quorums(approvers, reviewers, parts.get("approvers", root))
+        _check_quorums(approvers, reviewers, parts.get("approvers", place))
     known = circumstances.read(parts["context"]) if "context" in parts else ()
     rules = _rules(parts["rules"], approvers, frozenset(each.name for each in known))
     return Rules(

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 
 from ledger.note import VerifierKey
+from policy import examples as policy_examples
 from policy import judge as judging
 from policy import rules as policy_rules
 from policy.document import RulesInvalid
@@ -32,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 keys_app = typer.Typer(help="The key directory: make it, look at it.", no_args_is_help=True)
-policy_app = typer.Typer(help="The policy: check it.", no_args_is_help=True)
+policy_app = typer.Typer(help="The policy: check it, try it on what was, start from a ready one.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(policy_app, name="policy")
 ledger_app = typer.Typer()
@@ -118,9 +120,35 @@ def _in_words(judged: Judgement, summed: dict[str, dict[str, int]]) -> str:
 
 @policy_app.command("check", epilog="Example: tallystick policy check policy.yaml")
 def policy_check(path: Annotated[Path, typer.Argument(help="The policy file.")]) -> None:
-    """Reads a policy whole: every key, every condition against sample commands. Exit 2 with the line at fault."""
+    """Reads a policy whole (every key, every condition against sample commands) and tries its `tests`. Exit 2 with
+    the line at fault."""
     rules = read_policy(path)
-    say(f"{path}: good; version {rules.version}, {len(rules.reviewers)} reviewers")
+    try:
+        tests = policy_examples.read(path.read_text(encoding="utf-8"))
+    except RulesInvalid as e:
+        fail(f"{path}: {e}")
+    wrong = list(policy_examples.failures(rules, tests))
+    for each in wrong:
+        note(f"{path}: line {each.line}: {each.why}")
+    if wrong:
+        fail(f"{path}: {len(wrong)} of {len(tests)} tests fail")
+    tried = f", {len(tests)} tests pass" if tests else ""
+    say(f"{path}: good; version {rules.version}, {len(rules.reviewers)} reviewers{tried}")
+
+
+@policy_app.command("library", epilog="Example: tallystick policy library soc2-changes > policy.yaml")
+def policy_library(name: Annotated[str | None, typer.Argument(help="Which one to print.")] = None) -> None:
+    """Ready policies to start from: their names and what each is for, or the text of one."""
+    known = {
+        path.name.removesuffix(".yaml"): path for path in files("policy.library").iterdir() if path.name[-5:] == ".yaml"
+    }
+    if name is None:
+        for each in sorted(known):
+            say(f"{each:<14} {known[each].read_text('utf-8').splitlines()[0].lstrip('# ')}")
+    elif name in known:
+        say(known[name].read_text("utf-8").rstrip("\n"))
+    else:
+        fail(f"there is no {name!r}; see: tallystick policy library")
 
 
 @keys_app.command("init", epilog="Example: tallystick keys init --dir keys --deployment acme")

@@ -83,7 +83,7 @@ def test_days_are_those_of_the_calendar(second: int, days: set[str]) -> None:
 @pytest.mark.parametrize(
     ("relation", "holds"),
     [
-        ("public.users", True), ("users", True), ("hr.pay", True), ("pay", True), ("other.users", False),
+        ("public.users", True), ("users", True), ("hr.pay", True), ("pay", False), ("other.users", False),
         ("public.users2", False), ("", False), ("hrx.pay", False),
     ],
 )  # fmt: skip

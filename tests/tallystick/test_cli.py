@@ -81,3 +81,30 @@ def test_the_demo_plays_to_its_end(tmp_path: Path) -> None:
     again = tallystick("demo", "--out", str(tmp_path))
     assert again.returncode == 1, "a folder that is not of a demo is not emptied"
     assert out.exists()
+
+
+def test_a_policy_is_tried_by_its_own_tests(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("rules: []\notherwise: allow\ntests:\n  - {command: select 1, decision: hold}\n")
+    done = tallystick("policy", "check", str(policy))
+    assert done.returncode == 2
+    assert "line 4: must be hold, and is allow by otherwise" in done.stderr
+    assert "1 of 1 tests fail" in done.stderr
+
+
+def test_the_library_is_listed_and_printed_and_checks(tmp_path: Path) -> None:
+    listed = tallystick("policy", "library").stdout.splitlines()
+    assert {line.split()[0] for line in listed} >= {"default", "soc2-access", "soc2-changes", "soc2-exports"}
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(tallystick("policy", "library", "soc2-changes").stdout)
+    done = tallystick("policy", "check", str(policy))
+    assert done.returncode == 0, done.stderr
+    assert "tests pass" in done.stdout
+    assert tallystick("policy", "library", "soc2").returncode == 2
+
+
+def test_explain_shows_the_sum_and_the_context_at_a_time(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(tallystick("policy", "library", "soc2-changes").stdout)
+    done = tallystick("explain", "--policy", str(policy), "--at", "2026-12-24", stdin="create table a (i int)\n")
+    assert done.stdout.startswith("hold  low 15 (data-loss 10, 150% freeze): create a")
