@@ -15,10 +15,13 @@ import cel
 from policy import signals
 from policy.context import FIELDS, PLAIN, Context, Needs
 from policy.document import Value, nearest
+from policy.kubernetes.effects import EFFECTS as KUBERNETES_EFFECTS
 from policy.needed import needed
-from policy.sql.effects import EFFECTS
+from policy.sql.effects import EFFECTS as SQL_EFFECTS
 from schemas.judging import SessionFacts
 from schemas.records import Band, Claim, Effect
+
+EFFECTS = SQL_EFFECTS | KUBERNETES_EFFECTS
 
 MAX_LENGTH = 2000
 MAX_NESTED = 24

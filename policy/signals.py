@@ -1,11 +1,11 @@
-"""Signals: named reasons for concern, and the score they add up to. The table is `signals.yaml`.
+"""Signals: named reasons for concern, and the score they add up to. The tables are `signals.yaml`, one a protocol.
 
 score = for each axis its worst signal; the axes added; at most 100
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -13,8 +13,12 @@ from importlib.resources import files
 
 import yaml
 
-from policy.sql.marks import Mark
+from policy.kubernetes.marks import Mark as KubernetesMark
+from policy.sql.marks import Mark as SqlMark
 from schemas.records import Band
+
+_TABLES: tuple[tuple[str, type[StrEnum]], ...] = (("policy", SqlMark), ("policy.kubernetes", KubernetesMark))
+"""Where a `signals.yaml` lies, and the marks that it has rows for. No two marks are spelt alike."""
 
 
 class Axis(StrEnum):
@@ -26,7 +30,7 @@ class Axis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    mark: Mark
+    mark: StrEnum
     id: str  # `Purpose:Target/What`
     axis: Axis
     points: int
@@ -37,24 +41,29 @@ class Signal:
 
 
 @cache
-def table() -> dict[Mark, Signal]:
-    rows = yaml.safe_load(files("policy").joinpath("signals.yaml").read_text("utf-8"))["signals"]
-    return {
-        Mark(row["mark"]): Signal(
-            Mark(row["mark"]),
-            row["id"],
-            Axis(row["axis"]),
-            row["points"],
-            row.get("production", row["points"]),
-            row["reason"],
-            row["instead"],
-            row["false_positives"],
+def table() -> dict[StrEnum, Signal]:
+    return {mark: signal for package, marks in _TABLES for mark, signal in _rows(package, marks)}
+
+
+def _rows(package: str, marks: type[StrEnum]) -> Iterator[tuple[StrEnum, Signal]]:
+    for row in yaml.safe_load(files(package).joinpath("signals.yaml").read_text("utf-8"))["signals"]:
+        mark = marks(row["mark"])
+        yield (
+            mark,
+            Signal(
+                mark,
+                row["id"],
+                Axis(row["axis"]),
+                row["points"],
+                row.get("production", row["points"]),
+                row["reason"],
+                row["instead"],
+                row["false_positives"],
+            ),
         )
-        for row in rows
-    }
 
 
-def signals(marks: Iterable[Mark], environment: str) -> tuple[Signal, ...]:
+def signals(marks: Iterable[StrEnum], environment: str) -> tuple[Signal, ...]:
     """The signals of some marks, worst first. A signal of no points is none."""
     known = table()
     found = [signal for mark in marks if points(signal := known[mark], environment)]
@@ -63,7 +72,7 @@ def signals(marks: Iterable[Mark], environment: str) -> tuple[Signal, ...]:
 
 
 @lru_cache(maxsize=4096)  # commands have few sets of marks, sessions fewer environments
-def weigh(marks: frozenset[Mark], environment: str) -> tuple[tuple[str, ...], int]:
+def weigh(marks: frozenset[StrEnum], environment: str) -> tuple[tuple[str, ...], int]:
     """The ids of the signals of some marks, worst first, and their score."""
     found = signals(marks, environment)
     return tuple(signal.id for signal in found), score(found, environment)

@@ -17,6 +17,7 @@ from rich.console import Console
 from ledger.note import VerifierKey
 from policy import examples as policy_examples
 from policy import judge as judging
+from policy import requests
 from policy import rules as policy_rules
 from policy.document import RulesInvalid
 from schemas.judging import Judgement, SessionFacts
@@ -74,7 +75,7 @@ def read_policy(path: Path | None) -> policy_rules.Rules:
 
 @app.command(epilog="Example: echo 'delete from job_log' | tallystick explain")
 def explain(
-    protocol: Annotated[str, typer.Option(help="postgres")] = "postgres",
+    protocol: Annotated[str, typer.Option(help=" or ".join(requests.PROTOCOLS))] = "postgres",
     as_json: Annotated[bool, typer.Option("--json", help='Lines in are {"command": …}, lines out JSON too.')] = False,
     policy: Annotated[Path | None, typer.Option(help="A policy file; else the default policy.")] = None,
     environment: Annotated[str, typer.Option(help="What the target is.")] = "production",
@@ -82,8 +83,8 @@ def explain(
     at: Annotated[datetime | None, typer.Option(formats=TIMES, help="When, in UTC; else now.")] = None,
 ) -> None:
     """What each command does, what is of concern about it, what the policy says. One a line on stdin."""
-    if protocol != "postgres":
-        fail('this version explains "postgres" alone')
+    if protocol not in requests.PROTOCOLS:
+        fail(f"--protocol is one of {', '.join(requests.PROTOCOLS)}")
     rules = read_policy(policy)
     facts = SessionFacts(subject, (), "stdin", protocol, environment, "", "")
     when = at.replace(tzinfo=UTC) if at else datetime.now(UTC)
@@ -91,7 +92,7 @@ def explain(
     for line in sys.stdin:
         if not line.strip():
             continue
-        judged = judging.judge(_command(line, as_json), facts, rules, moment=moment)
+        judged = requests.judge_line(_command(line, as_json), facts, rules, moment=moment)
         explained = judging.explain_json(judged, environment, rules)
         say(json.dumps(explained) if as_json else _in_words(judged, explained["sum"]))
 
@@ -105,6 +106,8 @@ def _command(line: str, as_json: bool) -> str:
         command = json.loads(line)["command"]
     except (ValueError, KeyError, TypeError, RecursionError):
         fail('with --json each line is {"command": "…"}')
+    if isinstance(command, dict):  # a request over HTTP
+        return json.dumps(command)
     return command if isinstance(command, str) else fail('with --json each line is {"command": "…"}')
 
 

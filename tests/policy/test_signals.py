@@ -22,7 +22,7 @@ def test_the_table_is_well_formed() -> None:
         assert 0 <= row.points <= row.production <= 100
         assert row.reason.endswith(".")
         assert row.false_positives
-        assert ":Postgres/" in row.id
+        assert ":Postgres/" in row.id or ":Kubernetes/" in row.id
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,17 @@ def test_explain_answers_every_line_in_the_promised_shape() -> None:
     assert set(answers[0]) >= {"effects", "relations", "complete", "signals", "score", "band", "decision"}
 
 
+def test_explain_answers_requests_to_kubernetes() -> None:
+    commands = ["DELETE /api/v1/namespaces/prod", {"method": "GET", "path": "/version"}, "kubectl delete ns prod"]
+    lines = "".join(json.dumps({"command": c}) + "\n" for c in commands)
+    done = tallystick("explain", "--protocol", "kubernetes", "--json", stdin=lines)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert answers[0]["effects"] == [{"effect": "delete", "relation": "namespaces prod"}]
+    assert answers[0]["relations"] == {"read": [], "write": ["namespaces prod"]}
+    assert [a["band"] for a in answers] == ["critical", "low", "medium"]
+    assert [a["complete"] for a in answers] == [True, True, False]
+
+
 def test_wrong_use_exits_two_with_one_line() -> None:
     for arguments, stdin in ((("explain", "--json"), "no json\n"), (("explain", "--protocol", "smtp"), "x\n")):
         done = tallystick(*arguments, stdin=stdin)
