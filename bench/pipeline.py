@@ -247,16 +247,16 @@ async def measure(deployed: Deployment, seconds: float, plain: Plain) -> None:
     listening = asyncio.create_task(listen())
     warm = await burst(send, watch, deployed.segments(WARM))
     before, items = entries, deployed.segments(max(WARM, int(warm * seconds / A_SEGMENT)))
-    used, began = deployed.cpu_s(), time.perf_counter()
+    used, exchanges = deployed.cpu_s(), len(items) * A_SEGMENT
     rate = await burst(send, watch, items)
-    cores = {name: (now - used[name]) / (time.perf_counter() - began) for name, now in deployed.cpu_s().items()}
-    if entries - before != len(items) * A_SEGMENT:
-        raise SystemExit(f"{len(items) * A_SEGMENT} exchanges, {entries - before} entries")
+    cost = {name: (now - used[name]) / exchanges * 1e6 for name, now in deployed.cpu_s().items()}
+    if entries - before != exchanges:
+        raise SystemExit(f"{exchanges} exchanges, {entries - before} entries")
     plain_rate = await burst(plain.send, plain.watch, items)
     said = f"{deployed.workers} mask worker{'s' * (deployed.workers > 1)}"
-    size = sum(len(segment.encoded) for _, segment in items) / len(items) / A_SEGMENT
+    size = sum(len(segment.encoded) for _, segment in items) / exchanges
     show(said, f"burst   {rate:8,.0f} exchanges/s of {size:.0f} bytes   {rate / plain_rate:.3f} of plain aiokafka")
-    show("", "        cores: " + "  ".join(f"{name} {share:.2f}" for name, share in cores.items()))
+    show("", "        CPU, us an exchange: " + "  ".join(f"{name} {spent:.0f}" for name, spent in cost.items()))
     show("plain aiokafka", f"burst   {plain_rate:8,.0f} exchanges/s")
     for offered in (rate * share for share in SHARES):
         items = deployed.segments(max(WARM, int(offered * seconds / A_SEGMENT)))

@@ -101,10 +101,18 @@ def test_a_jar_with_one_changed_byte_is_refused(kafka: Kafka, tmp_path: Path, st
     assert err == f"kafka: {jar.name} has other bytes: refused; remove {copy} to fetch it again\n"
 
 
+def test_only_makes_what_is_asked_for(kafka: Kafka, minio: Minio, start: Start) -> None:
+    """They are made already: nothing is said, and nothing runs that would keep the process from ending."""
+    process = start("--only-make", "kafka", "minio", **os.environ)
+    assert process.communicate(timeout=120) == ("", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("option", [(), ("--only-make",)], ids=["run", "only make"])
 @pytest.mark.parametrize("server", ["kafka", "minio"])
-def test_says_in_one_line_what_is_missing(server: str, tmp_path: Path, start: Start) -> None:
+def test_says_in_one_line_what_is_missing(server: str, option: tuple[str, ...], tmp_path: Path, start: Start) -> None:
     (tmp_path / "bin").mkdir()
-    process = start(server, PATH=str(tmp_path / "bin"), TALLYSTICK_CACHE=str(tmp_path))
+    process = start(*option, server, PATH=str(tmp_path / "bin"), TALLYSTICK_CACHE=str(tmp_path))
     out, err = process.communicate()
     line = {
         "kafka": "kafka: needs java 17+ and mvn; not found: java, mvn",

@@ -3,7 +3,8 @@
     {"kafka": "127.0.0.1:23456", "minio": "127.0.0.1:12345", "credentials": "/tmp/tallystick-…/minio.env"}
 
 `credentials` is a file (mode 0600) with MINIO_ROOT_USER and MINIO_ROOT_PASSWORD. Everything lies in a temporary
-folder and goes with it. Exit 1 where a server cannot be had, does not start, or ends by itself.
+folder and goes with it. Exit 1 where a server cannot be had, does not start, or ends by itself. With `--only-make`
+they are fetched and built if they are not in the cache yet, and nothing is started.
 """
 
 from __future__ import annotations
@@ -15,20 +16,27 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from . import Minio, Server, Unavailable, kafka, minio
+from . import Minio, Server, Unavailable, kafka, kafka_jars, minio, minio_program
 
 POLL_S = 0.2
+MAKE: dict[str, Callable[[], Path]] = {"kafka": kafka_jars, "minio": minio_program}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m tools.services", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("servers", nargs="+", choices=["kafka", "minio"])
-    wanted = sorted(set(parser.parse_args().servers))
+    parser.add_argument("servers", nargs="+", choices=sorted(MAKE))
+    parser.add_argument("--only-make", action="store_true")
+    given = parser.parse_args()
+    wanted = sorted(set(given.servers))
+    if given.only_make:
+        _make(wanted)
+        return
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     with ExitStack() as stack:
@@ -50,6 +58,14 @@ def main() -> None:
         while all(server.alive() for server in running):
             time.sleep(POLL_S)
         sys.exit(" and ".join(server.name for server in running if not server.alive()) + " ended by itself")
+
+
+def _make(wanted: Sequence[str]) -> None:
+    try:
+        for name in wanted:
+            MAKE[name]()
+    except Unavailable as error:
+        sys.exit(str(error))
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
