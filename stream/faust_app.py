@@ -304,6 +304,7 @@ class FaustWorker:
                 begins.setdefault(partition, offset)
                 outputs.extend(owned.stage.apply(_message(self._topic, event)))
                 owned.next = ends[partition] = offset + 1
+                await asyncio.sleep(0)  # heartbeats and health checks go on between two messages
         for topic, items in by_topic(outputs):
             await self._send(topic, items)
         self._at(OUTPUTS)

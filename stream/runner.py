@@ -9,6 +9,7 @@ that a test can die there.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -52,7 +53,10 @@ async def turn(
     messages = await consumer.batch(most, timeout_s)
     if not messages:
         return 0
-    outputs = [output for message in messages for output in stage.apply(message)]
+    outputs: list[Output] = []
+    for message in messages:
+        outputs.extend(stage.apply(message))
+        await asyncio.sleep(0)  # health checks and signals are heard between two messages, however long each takes
     for topic, items in by_topic(outputs):
         await producer.send(topic, items)
     at(OUTPUTS)
