@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from mask.fields import Fields, Ruling
 from mask.kinds import Detector, Finding, Kind, compiled
 from mask.normal import View
+from mask.tokens import MASKED
 from schemas.judging import FieldAction
 
 _TAIL = rb"[a-z0-9_ -]{0,40}"
@@ -26,8 +27,7 @@ _LINE = re.compile(rb"[^\r\n\"'\\\x82]++")
 _BRACKETS = re.compile(rb"[\[\]{}\x82]")
 _LINES = ("authorization", "cookie")
 _NOTHING = frozenset((b"null", b"true", b"false", b"none", b"nil", b"undefined"))
-_PLACEHOLDER = re.compile(rb"(?:\$[0-9]++|\$?\{\{?[\w. ]*+\}?\}|%s|%\([\w]*+\)s|tok:[a-z_]++:[a-z2-7]{20}"
-                          rb"|withheld:[0-9]++(?::[a-z2-7]++)?)\Z")  # fmt: skip
+_PLACEHOLDER = re.compile(rb"(?:\$[0-9]++|\$?\{\{?[\w. ]*+\}?\}|%s|%\([\w]*+\)s|" + MASKED + rb")\Z")
 _TOKEN = re.compile(rb"tok:[a-z_]++:[a-z2-7]{20}(?![a-z2-7])")
 _NAME_LENGTH = 64
 

@@ -25,6 +25,7 @@ from mask.values import VALUES
 from wire.generations import Generations
 
 DEPTH = 3
+ESCAPES = 6  # escapes in escapes of another kind (`%5Cu0034`) that are followed, at each depth
 MOST_TEXT = 4 << 20  # characters; more is withheld
 MOST_FINDINGS = 200_000
 SHORTEST = 5  # characters of the shortest thing that is found without a name: `a@b.c`
@@ -136,9 +137,13 @@ class _Run:
     def through(self, hits: list[int]) -> None:
         blobs = self._look(hits)
         for depth in range(DEPTH + 1):
-            here = self._view
-            if encodings.has_escapes(here.data) and (pieces := encodings.escapes(here)):
+            for _ in range(ESCAPES):
+                here = self._view
+                if not (encodings.has_escapes(here.data) and (pieces := encodings.escapes(here))):
+                    break
                 blobs = self._look_into(rewritten(here, pieces))
+            else:
+                raise TooMuch
             if not blobs:
                 break
             opened = encodings.blobs(self._view, self._budget)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from mask.kinds import Finding, Kind
 from seal.digest import Keyed, hkdf
 
+MASKED = rb"tok:[a-z_]++:[a-z2-7]{20}|withheld:[0-9]++(?::[a-z2-7]++)?"
+"""What stands in the place of a value, as a pattern."""
 _TOKEN, _DIGEST = 20, 12  # characters of base32
 _LETTERS = bytes(b"abcdefghijklmnopqrstuvwxyz234567"[n & 31] for n in range(256))  # five bits of each byte
 _DIGITS = frozenset((Kind.CARD, Kind.SSN))

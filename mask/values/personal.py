@@ -22,7 +22,7 @@ _WRITTEN = re.compile(
     rb"([0-9](?<![0-9].)[0-9]{2})([^0-9A-Za-z,:;|\x80\x82]{1,3}+)([0-9]{2})\2([0-9]{4})(?![0-9])", re.DOTALL
 )
 _NEXT_NUMBER = re.compile(rb"\s{1,9}+[0-9]")
-_NINE = re.compile(rb"[0-9](?<![0-9]{2})(?:[^0-9A-Za-z\x80\x82]{0,3}+[0-9]){8}(?![0-9])")
+_NINE = re.compile(rb"[0-9](?<![0-9]{2})(?:[^%0-9A-Za-z\x80\x82]{0,3}+[0-9]){8}(?![0-9])")
 _CLOCK = re.compile(rb"[0-2][0-9]:[0-5][0-9]:[0-5][0-9][.,]")
 _SAYS = rb"(?i)ssn|ss#|social[^0-9a-z]{0,2}sec|tax[^0-9a-z]{0,2}(?:id|payer)|itin"
 _SAYS_SSN = re.compile(
@@ -68,6 +68,8 @@ _LOCAL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-'!#
 _DOMAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-\x80"
 _LONGEST_LOCAL, _LONGEST_DOMAIN = 320, 255
 
+_MASKED = re.compile(rb"(?:withheld:[0-9]{1,9}|tok:[a-z_]{1,20}):\Z")
+_LONGEST_MARK = 32
 EMAIL_FILTERS = (rb"[A-Za-z0-9._+'!#$*^~\x80-]@[A-Za-z0-9\x80-]+\.[A-Za-z0-9\x80.-]*[A-Za-z\x80]",)
 
 
@@ -80,6 +82,9 @@ def find_email(view: View) -> Iterator[Finding]:
         domain = right[: len(right) - len(right.lstrip(_DOMAIN))].rstrip(b".-")
         if local and is_domain(domain):
             start, done = at - len(local), at + 1 + len(domain)
+            if data[start - 1 : start] == b":" and _MASKED.search(data, max(0, start - _LONGEST_MARK), start):
+                at = data.find(b"@", at + 1)  # what is left of `bob:secret@db.example.com`
+                continue
             yield Finding(start, done, Kind.EMAIL, view.text[start:done])
         at = data.find(b"@", at + 1)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from mask.kinds import Detector, Finding, Kind, compiled
 from mask.normal import View
+from mask.tokens import MASKED
 from mask.values.near import windows
 
 
@@ -131,13 +132,14 @@ def find_private_key(view: View) -> Iterator[Finding]:
 _AUTHORITY = re.compile(rb"[^\s/?#\"'<>\x82]*+")
 _TO_AT = re.compile(rb"[^\s@\"'<>\x82]{1,256}+@")
 _PORT = re.compile(rb"[0-9]{1,5}+(?![^/?#])")
+_MASKED = re.compile(rb"(?:[^:@/]*+:)?(?:" + MASKED + rb")\Z")
 _LONG_USER = 16  # a user name so long, with no password, is a token
 
 
 def find_url_password(view: View) -> Iterator[Finding]:
     data, at = view.data, view.data.find(b"://")
     while at >= 0:
-        if span := _secret_of(data, at + 3):
+        if (span := _secret_of(data, at + 3)) and not _MASKED.match(data, at + 3, span[1]):
             yield Finding(*span, Kind.PASSWORD, view.text[span[0] : span[1]], withhold=True)
         at = data.find(b"://", at + 3)
 
@@ -170,6 +172,8 @@ _DSN = compiled(rb"[A-Za-z0-9_.+-]+:([^\s@\"'<>\x82]{1,256})@(?:tcp|udp|unix)\("
 def find_dsn(view: View) -> Iterator[Finding]:
     for match in _DSN.finditer(view.data):
         start, end = match.span(1)
+        if _MASKED.match(match[1]):
+            continue
         yield Finding(start, end, Kind.PASSWORD, view.text[start:end], withhold=True)
 
 
