@@ -19,6 +19,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from mask.copy_shape import MOST_COLUMNS, Format, Shape
+from mask.fields import Names
 from schemas.records import Found
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0"
@@ -28,7 +29,7 @@ _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v
 _ESCAPED = {plain.decode(): "\\" + letter.decode() for letter, plain in _LETTERS.items()} | {"\\": "\\\\"}
 _SPACES = str.maketrans("", "", "\t\r\n")
 
-Mask = Callable[[str, str], tuple[str | None, tuple[Found, ...], int, tuple[Found, ...]]]
+Mask = Callable[[str, str | Names], tuple[str | None, tuple[Found, ...], int, tuple[Found, ...]]]
 """(text, name of its column) -> (masked, what was found, places withheld, what failed)."""
 
 
@@ -39,12 +40,12 @@ class Values:
 
     mask: Mask
     unreadable: Callable[[bytes], str]
-    denies: Callable[[str], bool]
+    denies: Callable[[Names], bool]
     found: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
     failed: Counter[str] = field(default_factory=Counter)
 
-    def masked(self, text: str, name: str = "") -> str:
+    def masked(self, text: str, name: Names = ()) -> str:
         shown, found, withheld, failed = self.mask(text, name)
         for each in found:
             self.found[each.type] += each.count
@@ -87,7 +88,7 @@ def rows(shapes: tuple[Shape | None, ...], data: bytes, values: Values, *, whole
 
 
 def _hides(shape: Shape, values: Values) -> bool:
-    return shape.format is Format.BINARY or any(map(values.denies, shape.names))
+    return shape.format is Format.BINARY or any(map(values.denies, shape.origins))
 
 
 # --- text and CSV -----------------------------------------------------------------
@@ -100,7 +101,7 @@ class _Row(NamedTuple):
 
 
 def _lines(shape: Shape, data: bytes, values: Values, whole: bool) -> Iterator[str]:
-    names, header = shape.names, shape.header
+    names, header = shape.origins, shape.header
     hides = _hides(shape, values)
     for row in _cut(shape, data):
         done = whole or bool(row.end)
@@ -110,7 +111,7 @@ def _lines(shape: Shape, data: bytes, values: Values, whole: bool) -> Iterator[s
         elif names and (count > len(names) or (done and count < len(names))):
             shown = values.searched(row.raw) if done and not hides else values.withhold(row.raw)
         elif header:
-            shown = _joined(shape, row, values, _unlike(shape, row, names), done)
+            shown = _joined(shape, row, values, _unlike(shape, row), done)
             if not names:
                 names = _names(shape, row)
                 hides = any(map(values.denies, names))
@@ -154,28 +155,30 @@ def _quoted(shape: Shape) -> bytes:
     return quote + rb"(?:[^" + quote + escape + rb"]++|" + escape + rb"(?:.|\Z))*+(?:" + quote + rb"|\Z)"
 
 
-def _joined(shape: Shape, row: _Row, values: Values, names: tuple[str, ...], done: bool) -> str:
-    shown = [_shown(shape, raw, name, values) for raw, name in zip(row.fields[:-1], names or repeat(""), strict=False)]
+def _joined(shape: Shape, row: _Row, values: Values, names: tuple[Names, ...], done: bool) -> str:
+    shown = [_shown(shape, raw, name, values) for raw, name in zip(row.fields[:-1], names or repeat(()), strict=False)]
     last = row.fields[-1]
-    name = names[len(shown)] if names else ""
+    name = names[len(shown)] if names else ()
     shown.append(_shown(shape, last, name, values) if done else values.withhold(last))
     return shape.delimiter.decode().join(shown)
 
 
-def _unlike(shape: Shape, row: _Row, names: tuple[str, ...]) -> tuple[str, ...]:
+def _unlike(shape: Shape, row: _Row) -> tuple[Names, ...]:
     """For a header: a field that is its column's name is shown; any other may be a value, where there is no
     header though the statement says so."""
     said = [(_plain(shape, raw) or b"").decode("utf-8", "replace").lower() for raw in row.fields]
-    return tuple("" if field == name.lower() else name for field, name in zip(said, names, strict=False))
+    columns = zip(said, shape.names, shape.origins, strict=False)
+    return tuple(() if field == name.lower() else names for field, name, names in columns)
 
 
-def _names(shape: Shape, row: _Row) -> tuple[str, ...]:
+def _names(shape: Shape, row: _Row) -> tuple[Names, ...]:
     if len(row.fields) > MOST_COLUMNS:
         return ()
-    return tuple((_plain(shape, raw) or b"").decode("utf-8", "replace") for raw in row.fields)
+    said = ((_plain(shape, raw) or b"").decode("utf-8", "replace") for raw in row.fields)
+    return tuple((f"{shape.table}.{name}".lstrip("."),) for name in said)
 
 
-def _shown(shape: Shape, raw: bytes, name: str, values: Values) -> str:
+def _shown(shape: Shape, raw: bytes, name: Names, values: Values) -> str:
     if raw == shape.null:
         return values.searched(raw)
     plain = _plain(shape, raw)
@@ -268,7 +271,7 @@ def _tuples(shape: Shape, data: bytes, values: Values) -> Iterator[str]:
 
 def _tuple(shape: Shape, data: bytes, at: int, count: int, values: Values) -> tuple[list[str], int]:
     """The fields of a row as COPY's text format writes them, and where the next row begins."""
-    names: tuple[str | None, ...] = shape.names or ("",) * count
+    names: tuple[Names | None, ...] = shape.origins or ((),) * count
     if len(names) != count:
         names = (None,) * count
     shown: list[str] = []
@@ -291,7 +294,7 @@ def _behind_header(data: bytes) -> int:
     return 19 + extension if known else 0
 
 
-def _value(raw: bytes, name: str | None, values: Values) -> str:
+def _value(raw: bytes, name: Names | None, values: Values) -> str:
     """Types are not known, so only text is read, and whatever else looks like it."""
     try:
         text = raw.decode()

@@ -5,10 +5,13 @@ Both syntaxes, `WITH (FORMAT csv, HEADER)` and the old `WITH CSV HEADER`: the gr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wire.postgres.grammar import Node, Tree, strings, unwrap, walk
+from mask.fields import Names
+from mask.sql_origins import Origins, output_names, relation
+from wire.postgres.grammar import Node, Statement, Tree, strings, unwrap
 
 MOST_COLUMNS = 1664
 """PostgreSQL's MaxTupleAttributeNumber: no row has more fields."""
@@ -24,7 +27,8 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`names`: of the columns, in order; () where the statement does not say them all."""
+    """`names`: what the columns are called, in order; () where the statement does not say them all. `origins`: all
+    names of each, its own among them; of one that a header names, `table` is before it."""
 
     names: tuple[str, ...] = ()
     format: Format = Format.TEXT
@@ -33,19 +37,22 @@ class Shape:
     quote: bytes = b'"'
     escape: bytes = b'"'
     header: bool = False
+    origins: tuple[Names, ...] = ()
+    table: str = ""
 
 
 def shapes(tree: Tree) -> tuple[Shape | None, ...]:
     """Of each COPY from or to the client, in order. None for one that PostgreSQL 18 refuses: should a target
     run it nevertheless, its data is in no format that we know."""
-    return tuple(_shape(each.body) for each in tree.statements if each.kind == "CopyStmt" and _with_client(each.body))
+    return tuple(_shape(each) for each in tree.statements if each.kind == "CopyStmt" and _with_client(each.body))
 
 
 def _with_client(body: Node) -> bool:
     return "filename" not in body and not body.get("is_program")
 
 
-def _shape(body: Node) -> Shape | None:
+def _shape(statement: Statement) -> Shape | None:
+    body = statement.body
     options = {each["DefElem"].get("defname", ""): _said(each["DefElem"]) for each in body.get("options", ())}
     try:
         form = Format(options.get("format", "text"))
@@ -53,8 +60,12 @@ def _shape(body: Node) -> Shape | None:
         return None
     csv = form is Format.CSV
     quote = options.get("quote", '"')
+    table = relation(body.get("relation", {}))
+    names = output_names({"CopyStmt": body}) if "query" in body else strings(body.get("attlist", ()))
     shape = Shape(
-        names=_names(body),
+        names=names,
+        origins=tuple(_origins(statement, names)),
+        table=table,
         format=form,
         delimiter=options.get("delimiter", "," if csv else "\t").encode(),
         null=options.get("null", "" if csv else "\\N").encode(),
@@ -63,6 +74,15 @@ def _shape(body: Node) -> Shape | None:
         header="header" in options and options["header"].lower() not in _OFF and form is not Format.BINARY,
     )
     return shape if _sound(shape) else None
+
+
+def _origins(statement: Statement, names: tuple[str, ...]) -> Iterator[Names]:
+    if "query" in statement.body:
+        origins = Origins(statement)
+        yield from (origins.result(n, name) for n, name in enumerate(names))
+    else:
+        table = relation(statement.body.get("relation", {}))
+        yield from ((f"{table}.{name}",) for name in names)
 
 
 def _said(option: Node) -> str:
@@ -80,48 +100,3 @@ def _sound(shape: Shape) -> bool:
     if shape.format is Format.CSV:
         return shape.delimiter != shape.quote
     return shape.delimiter[0] not in _NO_DELIMITER_OF_TEXT
-
-
-def _names(body: Node) -> tuple[str, ...]:
-    return _targets(body["query"]) if "query" in body else strings(body.get("attlist", ()))
-
-
-def _targets(query: Node) -> tuple[str, ...]:
-    """What a query calls its columns; () where a `*` stands for some of them."""
-    _, body = unwrap(query)
-    while "larg" in body:  # UNION: the first names them
-        body = body["larg"]
-    if "valuesLists" in body:
-        return tuple(f"column{n}" for n, _ in enumerate(body["valuesLists"][0]["List"].get("items", ()), 1))
-    listed = body["targetList"] if query.keys() == {"SelectStmt"} and "targetList" in body else _returned(body)
-    names: list[str] = []
-    for each in listed:
-        target = each.get("ResTarget", {})
-        value = target.get("val", {})
-        if _is_star(value):
-            return ()
-        names.append(target.get("name") or _called(value))
-    return tuple(names)
-
-
-def _returned(body: Node) -> list[Node]:
-    listed: list[Node] = body.get("returningClause", {}).get("exprs", [])
-    return listed
-
-
-def _is_star(value: Node) -> bool:
-    last = value.get("ColumnRef", {}).get("fields") or value.get("A_Indirection", {}).get("indirection") or [{}]
-    return "A_Star" in last[-1]
-
-
-def _called(value: Node) -> str:
-    """A column keeps its name through whatever is made of it alone, `lower(ssn)`, `ssn || ''`: PostgreSQL calls
-    these by the function, but what is in them is the column's."""
-    while "TypeCast" in value:
-        value = value["TypeCast"].get("arg", {})
-    if names := strings(value.get("A_Indirection", {}).get("indirection", ())):
-        return names[-1]
-    if value.get("SubLink", {}).get("subLinkType") == "EXPR_SUBLINK":
-        return (_targets(value["SubLink"]["subselect"]) or ("",))[0]
-    columns = {strings(body.get("fields", ()))[-1:] for kind, body in walk(value) if kind == "ColumnRef"}
-    return "".join(columns.pop()) if len(columns) == 1 else ""

@@ -3,7 +3,8 @@
 A name is read as words (`userApiKey`, `user-api-key` and `USER_API_KEY` are one) and judged by its end, as
 names are built: `db_password` is one, `password_changed_at` is none; what is only the form of a value
 (`_hash`, `_2`, `_encrypted`) is passed over. A rule for `table.column` also counts where the table is not
-known, unless it would keep.
+known, unless it would keep. What has several names (an alias and the column behind it) is hidden if any of
+them says so, and kept if all do.
 
 `keep` is the user's word that a column holds nothing to hide, though numbers in it look like cards. It
 never keeps a secret that has a form of its own (a key, a JWT): a client chooses the names of its results.
@@ -13,11 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from mask.kinds import Kind
 from mask.normal import folded
 from schemas.judging import FieldAction, FieldRule
+
+Names: TypeAlias = tuple[str, ...]
+"""All the names of one value, such as ("x", "people.ssn") of `SELECT ssn AS x FROM people`."""
 
 
 class Ruling(NamedTuple):
@@ -83,15 +87,18 @@ class Fields:
     def __init__(self, rules: Iterable[FieldRule] = ()) -> None:
         self._rules = tuple((_lower(rule.pattern), rule.action) for rule in rules)
         self.keeps = any(action is FieldAction.KEEP for _, action in self._rules)
-        self._known: dict[str, Ruling | None] = {"": None}
+        self._known: dict[str | Names, Ruling | None] = {"": None, (): None}
 
-    def judge(self, name: str) -> Ruling | None:
+    def judge(self, name: str | Names) -> Ruling | None:
         """None: the name says nothing, the value is searched."""
         try:
             return self._known[name]
         except KeyError:
-            ruling = self._judge(name[-_LONGEST:])
-            if len(self._known) < _REMEMBERED and len(name) <= _LONGEST:
+            if isinstance(name, str):
+                ruling, length = self._judge(name[-_LONGEST:]), len(name)
+            else:
+                ruling, length = _strictest([self.judge(each) for each in name]), sum(map(len, name))
+            if len(self._known) < _REMEMBERED and length <= _LONGEST:
                 self._known[name] = ruling
             return ruling
 
@@ -128,18 +135,26 @@ _SHORT = 4  # letters of a word that others have in them by chance
 _STRICT = (FieldAction.KEEP, FieldAction.TOKEN, FieldAction.WITHHOLD)
 
 
+def _strictest(rulings: list[Ruling | None]) -> Ruling | None:
+    found = [ruling for ruling in rulings if ruling is not None]
+    hiding = [ruling for ruling in found if ruling.action is not FieldAction.KEEP]
+    if hiding:
+        return max(hiding, key=lambda each: (_STRICT.index(each.action), each.kind is not Kind.FIELD))
+    return found[0] if found and len(found) == len(rulings) else None
+
+
 def _fits(pattern: str, action: FieldAction, name: str) -> int:
-    """0 for no; more for a more exact rule."""
-    last = name.rpartition(".")[2]
-    column = pattern.rpartition(".")[2]
-    if pattern.endswith("*"):
-        stem = pattern[:-1]
-        fits = name.startswith(stem) or last.startswith(stem)
-        fits = fits or (action is not FieldAction.KEEP and "." not in name and last.startswith(column[:-1] or "\0"))
-        return len(stem) if fits else 0
-    if pattern in (name, last) or (action is not FieldAction.KEEP and "." not in name and column == name):
-        return _LONGEST + len(pattern)
-    return 0
+    """0 for no; more for a more exact rule. Names are compared from their end as far as both go: what is not
+    known (a table, a schema) is taken to fit a rule that hides, but `table.*` says nothing of a bare name."""
+    said, known = pattern.split("."), name.split(".")
+    if len(said) > len(known) and (action is FieldAction.KEEP or (len(known) == 1 and said[-1] == "*")):
+        return 0
+    last = said.pop()
+    fits = known[-1].startswith(last[:-1]) if last.endswith("*") else known[-1] == last
+    both = min(len(said), len(known) - 1)
+    if not fits or (both and said[-both:] != known[-1 - both : -1]):
+        return 0
+    return len(pattern) if last.endswith("*") else _LONGEST + len(pattern)
 
 
 def _lower(name: str) -> str:

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
+from mask.fields import Names
 from mask.kinds import Finding, Kind
 from mask.replace import Counts, Replaced, replaced
 from mask.search import Search
@@ -53,14 +54,14 @@ def mask_sql(sql: str, search: Search, tokens: Tokens, counts: Counts) -> str:
         spans = literals(sql)
     except Unparsable:
         return _unparsed(sql, tokens, counts)
-    statement = _Statement(sql, spans, named(tree), search, tokens, counts)
+    statement = _Statement(sql, spans, named(tree) if spans else Named(), search, tokens, counts)
     if 0 < len(key) <= LONGEST and statement.is_numeric():
         search.numeric.keep(key, True, len(key))
     return statement.masked()
 
 
-def parameter_names(tree: Tree) -> dict[int, str]:
-    """What the statement calls its parameters: `$1` of `INSERT INTO t (ssn) VALUES ($1)` is "ssn"."""
+def parameter_names(tree: Tree) -> dict[int, Names]:
+    """What the statement calls its parameters: `$1` of `INSERT INTO t (ssn) VALUES ($1)` is "t.ssn"."""
     return named(tree).parameters
 
 
@@ -131,13 +132,13 @@ class _Statement:
                 yield span.start, span.end, shown
 
     def _ruled(self, span: Span) -> bool:
-        return self._search.fields.judge(self._names.constants.get(span.start, "")) is not None
+        return self._search.fields.judge(self._names.constants.get(span.start, ())) is not None
 
     def _literal(self, span: Span, written: str) -> str:
         if span.kind is LiteralKind.COMMENT:
             return self._comment(written)
         text = content(written) if span.kind is LiteralKind.STRING else written
-        ruling = self._search.fields.judge(self._names.constants.get(span.start, ""))
+        ruling = self._search.fields.judge(self._names.constants.get(span.start, ()))
         if ruling is not None and text:
             return self._by_rule(written, text, ruling.action, ruling.kind)
         if span.kind is LiteralKind.NUMBER:

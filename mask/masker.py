@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mask import copied, literals
 from mask.copy_shape import Shape
-from mask.fields import Fields, Ruling
+from mask.fields import Fields, Names, Ruling
 from mask.kinds import Detector, DetectorFailed, Finding, Kind
 from mask.replace import Counts, Replaced, replaced
 from mask.search import SHORTEST, SHORTEST_WORD, Search, TooMuch
@@ -77,12 +77,12 @@ class Masker:
         self._search = search or Search(Fields(field_rules), detectors)
         self._fields = self._search.fields
 
-    def value(self, value: str | None, column: str = "") -> Masked:
+    def value(self, value: str | None, column: str | Names = "") -> Masked:
         """A value of a row or a parameter, as text; None is NULL and stays so."""
         return _NULL if value is None else self.text(value, column)
 
-    def text(self, text: str, name: str = "") -> Masked:
-        """Any text, under the name of its field if it has one."""
+    def text(self, text: str, name: str | Names = "") -> Masked:
+        """Any text, under the name of its field, or all its names, if it has any."""
         if not name and _harmless(text):
             return Masked(text)
         try:
@@ -123,7 +123,7 @@ class Masker:
             return Copied((self._tokens.unreadable(data),), (), 1, _fault(e))
         return Copied(tuple(shown), counted(values.found), values.withheld, counted(values.failed), size > MOST_COPIED)
 
-    def _denies(self, name: str) -> bool:
+    def _denies(self, name: str | Names) -> bool:
         ruling = self._fields.judge(name)
         return ruling is not None and ruling.action is not FieldAction.KEEP
 

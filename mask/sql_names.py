@@ -1,114 +1,388 @@
 """The names that a statement gives its constants and parameters: columns, settings, options, labels.
 
-`INSERT INTO t (ssn) VALUES ('x')`, `SET ssn = 'x'`, `ssn IN ('x', $1)`, `'x' AS ssn`, `ssn => 'x'`,
-`ALTER ROLE r PASSWORD 'x'`, `set_config('app.token', 'x', true)`, `jsonb_build_object('ssn', 'x')`.
+`INSERT INTO t (ssn) VALUES ('x')`, `SET ssn = 'x'`, `ssn IN ('x', $1)`, `(a, ssn) = ('y', 'x')`, `'x' AS ssn`,
+`ssn => 'x'`, `ALTER ROLE r PASSWORD 'x'`, `set_config('app.token', 'x', true)`, `jsonb_build_object('ssn', 'x')`.
+
+A value bears every name that is given to what is made of it, by functions and operators too; what it is only
+compared with names it alone: `UPDATE t SET ssn = (SELECT ssn FROM u WHERE id = $1)` says `u.id` of `$1`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from itertools import pairwise, zip_longest
+from typing import Any, TypeAlias
 
-from wire.postgres.grammar import LiteralKind, Node, Tree, Unparsable, constant, literals, strings, walk
+from mask.fields import Names
+from mask.sql_origins import (
+    MOST,
+    Origins,
+    column,
+    function,
+    indirection,
+    is_comparison,
+    is_query,
+    is_star,
+    json_path,
+    members,
+    outputs,
+    relation,
+)
+from wire.postgres.grammar import LiteralKind, Node, Tree, Unparsable, constant, literals, strings, unwrap
+
+_BY_KEY = "pgp_sym_encrypt pgp_sym_encrypt_bytea pgp_sym_decrypt pgp_sym_decrypt_bytea encrypt decrypt encrypt_iv hmac"
+_SECRET = {
+    "crypt": {0: "password"},
+    "pgp_pub_decrypt": {1: "private_key", 2: "passphrase"},
+    "pgp_pub_decrypt_bytea": {1: "private_key", 2: "passphrase"},
+    **{name: {1: "encryption_key"} for name in (*_BY_KEY.split(), "decrypt_iv")},
+}
+"""What pgcrypto's functions take as their nth argument."""
+_MOST_FOLLOWED = 10_000
+"""Steps through what a statement calls its columns, of one statement."""
 
 
 @dataclass(slots=True)
 class Named:
     """`constants` by the character where the constant begins; `parameters` by their number."""
 
-    constants: dict[int, str] = field(default_factory=dict)
-    parameters: dict[int, str] = field(default_factory=dict)
+    constants: dict[int, Names] = field(default_factory=dict)
+    parameters: dict[int, Names] = field(default_factory=dict)
 
 
 def named(tree: Tree) -> Named:
-    """Names of what has one. Where two names are given the innermost counts."""
+    """Names of what has any."""
     result = Named()
-    places: dict[int, str] = {}  # bytes of UTF-8
-    behind: dict[int, str] = {}  # of options: the constant is the first behind this place
+    places: dict[int, Names] = {}  # bytes of UTF-8
+    behind: dict[int, Names] = {}  # of options: the constant is the first behind this place
     for statement in tree.statements:
-        for kind, body in walk({statement.kind: statement.body}):
-            if kind == "DefElem" and "location" in body and "String" in body.get("arg", {}):
-                behind[body["location"]] = body.get("defname", "")
-            for name, node in _pairs(kind, body):
-                _spread(name, node, places, result.parameters)
+        naming = _Naming(Origins(statement), places, result.parameters, behind)
+        naming.through({statement.kind: statement.body})
     result.constants = _in_characters(places, tree.text)
     if behind:
         _behind(_in_characters(behind, tree.text), tree.text, result.constants)
     return result
 
 
-def _pairs(kind: str, body: Node) -> Iterator[tuple[str, Any]]:
-    """Each name that this node gives, and the tree of what bears it."""
-    match kind:
-        case "InsertStmt":
-            yield from _inserted(body)
-        case "ResTarget" | "NamedArgExpr" if body.get("name"):
-            yield body["name"], body.get("val") or body.get("arg")
-        case "A_Expr" if "lexpr" in body and "rexpr" in body:
-            yield _column(body["lexpr"]), body["rexpr"]
-            yield _column(body["rexpr"]), body["lexpr"]
-        case "VariableSetStmt":
-            yield body.get("name", ""), body.get("args")
-        case "FuncCall":
-            for name, value in pairwise(body.get("args", [])):
-                yield constant(name) or "", value
-        case _:
-            pass
+_Outs: TypeAlias = Sequence[Names] | None
+"""Names of a query's columns, where they differ."""
+_TREES = (dict, list)
+_Step: TypeAlias = tuple[Any, Names, _Outs]
 
 
-def _inserted(body: Node) -> Iterator[tuple[str, Any]]:
-    columns = [each.get("ResTarget", {}).get("name", "") for each in body.get("cols", [])]
-    select = body.get("selectStmt", {}).get("SelectStmt", {})
-    for row in select.get("valuesLists", []):
-        yield from zip(columns, row.get("List", {}).get("items", []), strict=False)
-    yield from zip(columns, (t.get("ResTarget", {}).get("val") for t in select.get("targetList", [])), strict=False)
+class _Naming:
+    """One statement, from its root to its constants: each node is met once, with the names it bears."""
+
+    def __init__(
+        self, origins: Origins, places: dict[int, Names], parameters: dict[int, Names], behind: dict[int, Names]
+    ) -> None:
+        self._origins, self._places, self._parameters, self._behind = origins, places, parameters, behind
+        self._followed = 0
+        self._how: dict[str, Callable[[Node, Names, _Outs], Iterable[_Step]]] = {
+            "A_Const": self._constant,
+            "ParamRef": self._parameter,
+            "ColumnRef": self._follow,
+            "InsertStmt": self._insert,
+            "UpdateStmt": self._change,
+            "MergeStmt": self._change,
+            "A_Expr": self._operator,
+            "SubLink": self._sublink,
+            "CaseExpr": self._case,
+            "CoalesceExpr": self._alike,
+            "MinMaxExpr": self._alike,
+            "RangeFunction": self._function,
+            "DefElem": self._option,
+            **_PLAIN,
+        }
+
+    def through(self, root: Node) -> None:
+        how = self._how
+        stack: list[_Step] = [(root, (), None)]
+        while stack:
+            node, names, outs = stack.pop()
+            if node.__class__ is list:
+                stack.extend([(each, names, outs) for each in reversed(node)])
+            elif node.__class__ is dict:
+                kind, body = unwrap(node)
+                below = how.get(kind) or (self._query if is_query(body) else None)
+                if below is not None:
+                    stack.extend(reversed(list(below(body, names, outs))))
+                else:
+                    stack.extend([(v, names, outs) for v in body.values() if v.__class__ in _TREES][::-1])
+
+    def _constant(self, body: Node, names: Names, _: _Outs) -> tuple[_Step, ...]:
+        if names and "location" in body:
+            self._places[body["location"]] = _joined(self._places.get(body["location"], ()), names)
+        return ()
+
+    def _parameter(self, body: Node, names: Names, _: _Outs) -> tuple[_Step, ...]:
+        if names:
+            number = body.get("number", 0)
+            self._parameters[number] = _joined(self._parameters.get(number, ()), names)
+        return ()
+
+    def _option(self, body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
+        if "location" in body and "String" in body.get("arg", {}):
+            self._behind[body["location"]] = (body.get("defname", ""),)
+        else:
+            yield from _rest(body)
+
+    def _follow(self, body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
+        """What bears a column's names bears those of what the statement makes it of."""
+        if names and (fields := column({"ColumnRef": body})):
+            for value in self._origins.called.get(fields[-1], ()):
+                if self._followed < _MOST_FOLLOWED and not _is_within(value, fields):
+                    self._followed += 1
+                    yield value, names, None
+
+    def _insert(self, body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
+        table = relation(body.get("relation", {}))
+        targets = [each.get("ResTarget", {}) for each in body.get("cols", ())]
+        yield body.get("selectStmt"), (), [_target(each, table) for each in targets] or None
+        conflict = body.get("onConflictClause", {})
+        yield from self._set(conflict.get("targetList", ()), table)
+        yield from _rest(conflict, "targetList")
+        yield from _rest(body, "selectStmt", "cols", "onConflictClause", "relation")
+
+    def _change(self, body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
+        table = relation(body.get("relation", {}))
+        yield from self._set(body.get("targetList", ()), table)
+        for each in body.get("mergeWhenClauses", ()):
+            yield from self._merge(each.get("MergeWhenClause", {}), table)
+        yield from _rest(body, "targetList", "mergeWhenClauses", "relation")
+
+    def _set(self, targets: Iterable[Node], table: str) -> Iterator[_Step]:
+        for each in targets:
+            target = each.get("ResTarget", {})
+            value, names = target.get("val", {}), _target(target, table)
+            if (many := value.get("MultiAssignRef")) is not None:
+                nth, source = many.get("colno", 1) - 1, many.get("source", {})
+                row = source.get("RowExpr", {}).get("args")
+                if row is not None:
+                    yield (row[nth] if nth < len(row) else None), names, None
+                else:  # a subquery: once for each column, with one name in its place
+                    only = [names if n == nth else () for n in range(many.get("ncolumns", 0))]
+                    yield source.get("SubLink", {}).get("subselect"), (), only
+            else:
+                yield value, names, None
+
+    def _merge(self, body: Node, table: str) -> Iterator[_Step]:
+        targets = [each.get("ResTarget", {}) for each in body.get("targetList", ())]
+        if values := body.get("values"):
+            yield from ((v, _target(t, table), None) for t, v in zip(targets, values, strict=False))
+        else:
+            yield from self._set(body.get("targetList", ()), table)
+        yield from _rest(body, "targetList", "values")
+
+    def _operator(self, body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
+        left, right = body.get("lexpr"), body.get("rexpr")
+        if json_path({"A_Expr": body}):
+            yield left, names, None  # the other side is the path
+            return
+        if left is None or right is None:
+            yield left or right, names, None
+            return
+        if not is_comparison(body):
+            operands = _operands(body)
+            yield operands, _joined(names, self._origins.names(operands)), None
+            return
+        for one, other in _paired(left, right):
+            yield other, self._origins.names(one), None
+            yield one, self._origins.names(other), None
+
+    def _sublink(self, body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
+        test, query = body.get("testexpr"), body.get("subselect")
+        if test is None:
+            yield query, (() if body.get("subLinkType") == "EXISTS_SUBLINK" else names), None
+            return
+        tested = _row(test)
+        yield query, (), [self._origins.names(each) for each in tested]
+        for each, values in zip(tested, outputs(query or {}) or (), strict=False):
+            yield each, self._origins.names(values), None
+
+    def _alike(self, body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
+        """One of them is as another."""
+        yield body.get("args"), _joined(names, self._origins.names(body.get("args"))), None
+
+    def _case(self, body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
+        against = self._origins.names(body.get("arg"))
+        for each in body.get("args", ()):
+            yield each.get("CaseWhen", {}).get("expr"), against, None
+            yield each.get("CaseWhen", {}).get("result"), names, None
+        yield body.get("defresult"), names, None
+        yield body.get("arg"), (), None
+
+    def _query(self, body: Node, names: Names, outs: _Outs) -> Iterator[_Step]:
+        if "larg" in body:
+            yield {"SelectStmt": body["larg"]}, names, outs
+            yield {"SelectStmt": body["rarg"]}, names, outs
+        for row in body.get("valuesLists", ()):
+            yield from _columns(row["List"].get("items", []), names, outs)
+        targets = body.get("targetList", [])
+        if any(is_star(each.get("ResTarget", {}).get("val", {})) for each in targets):
+            only = body.get("fromClause", [])
+            if len(targets) == len(only) == 1 and outs is not None:
+                yield only[0].get("RangeSubselect", {}).get("subquery"), (), outs
+                for call in only[0].get("RangeFunction", {}).get("functions", ()):
+                    args = (call.get("List", {}).get("items") or [{}])[0].get("FuncCall", {}).get("args", [])
+                    yield from _columns(args, (), outs)
+        yield from _columns(targets, names, outs)
+        yield from _rest(body, "larg", "rarg", "valuesLists", "targetList")
+
+    def _function(self, body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
+        names = strings(body.get("alias", {}).get("colnames", ()))
+        calls = [each.get("List", {}).get("items") or [{}] for each in body.get("functions", ())]
+        at = 0
+        for call in calls:
+            args = call[0].get("FuncCall", {}).get("args", [])
+            if function(call[0].get("FuncCall", {})) == "unnest":
+                yield from _columns(args, (), _each(names[at:]))
+                at += len(args)
+            else:
+                yield call[0], names[at : at + 1], None
+                at += 1
 
 
-def _column(node: Node) -> str:
-    while "TypeCast" in node:
-        node = node["TypeCast"].get("arg", {})
-    if "FuncCall" in node:  # lower(email) = 'x'
-        args = node["FuncCall"].get("args", [])
-        return _column(args[0]) if len(args) == 1 else ""
-    if "A_Expr" in node:  # body ->> 'ssn' = 'x'
-        operator = strings(node["A_Expr"].get("name", []))
-        return (constant(node["A_Expr"].get("rexpr", {})) or "") if operator in (("->>",), ("->",)) else ""
-    return ".".join(strings(node.get("ColumnRef", {}).get("fields", [])))
+def _is_within(value: Node, fields: tuple[str, ...]) -> bool:
+    """Whether a column is made of itself: a name that stands for two things."""
+    return column(value)[-1:] == fields[-1:]
 
 
-def _spread(name: str, node: Any, places: dict[int, str], parameters: dict[int, str]) -> None:
-    """Names the constants below a node. Operands of a function or of an operator bear the name too: the
-    column holds what is made of them."""
-    if not name or node is None:
+def _joined(names: Names, more: Names) -> Names:
+    """The innermost last; of too many, these."""
+    if not more or more == ("",):
+        return names
+    if not names and "" not in more:
+        return more
+    return tuple(dict.fromkeys(filter(None, (*names, *more))))[-MOST:]
+
+
+def _each(names: Sequence[str]) -> list[Names] | None:
+    return [(name,) for name in names] or None
+
+
+def _columns(values: Iterable[Node], names: Names, outs: _Outs) -> Iterator[_Step]:
+    if outs is None:
+        yield from ((value, names, None) for value in values)
+    else:
+        yield from ((value, own, None) for value, own in zip(values, _padded(outs), strict=False))
+
+
+def _padded(outs: Sequence[Names]) -> Iterator[Names]:
+    yield from outs
+    while True:
+        yield ()
+
+
+def _target(target: Node, table: str) -> Names:
+    """`t.body.ssn` of `UPDATE t SET body['ssn'] = …`."""
+    inner = indirection(target.get("indirection", ()))
+    return (".".join(filter(None, (table, target.get("name", ""), *inner))),)
+
+
+def _row(node: Node) -> list[Node]:
+    row = node.get("RowExpr")
+    return [node] if row is None else row.get("args", [])
+
+
+def _operands(body: Node) -> list[Node]:
+    """Of a chain, `a || b || c`: it leans to the left."""
+    found: list[Node] = []
+    while True:
+        found.append(body.get("rexpr", {}))
+        left = body.get("lexpr", {})
+        inner = left.get("A_Expr")
+        if inner is None or is_comparison(inner) or json_path(left):
+            return [*found, left]
+        body = inner
+
+
+def _paired(left: Node, right: Node) -> Iterator[tuple[Node, Node]]:
+    """Rows are compared column by column, with each row of a list."""
+    listed = right.get("List", {}).get("items", []) if "List" in right else [right]
+    if "RowExpr" not in left or not all("RowExpr" in each for each in listed):
+        yield left, right
         return
-    for kind, body in walk(node):
-        if kind == "A_Const" and "location" in body:
-            places[body["location"]] = name
-        elif kind == "ParamRef":
-            parameters[body.get("number", 0)] = name
+    for each in listed:
+        yield from zip_longest(_row(left), _row(each), fillvalue={})
 
 
-def _behind(options: dict[int, str], sql: str, constants: dict[int, str]) -> None:
+def _labelled(body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
+    """ResTarget, NamedArgExpr, SET, XMLELEMENT."""
+    name = body.get("name", "")
+    for key in ("val", "arg", "args"):
+        yield body.get(key), _joined(names, (name,)), None
+    yield from _rest(body, "val", "arg", "args")
+
+
+def _member(body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
+    yield body.get("value"), _joined(names, (constant(body.get("key", {})) or "",)), None
+    yield body.get("key"), names, None
+
+
+def _source(body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
+    """A CTE, or a subquery in FROM."""
+    called = body.get("aliascolnames") or body.get("alias", {}).get("colnames", ())
+    yield body.get("ctequery") or body.get("subquery"), (), _each(strings(called))
+
+
+def _condition(body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
+    return _rest(body)
+
+
+def _call(body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
+    args = body.get("args", [])
+    if len(args) == 2 and all("A_ArrayExpr" in each for each in args):  # json_object(keys, values)
+        keys, values = (each["A_ArrayExpr"].get("elements", []) for each in args)
+        for key, value in zip(keys, values, strict=False):
+            yield value, _joined(names, (constant(key) or "",)), None
+        return
+    secret = _SECRET.get(function(body), {})
+    for n, (key, value) in enumerate(pairwise([{}, *args])):
+        said = secret.get(n) or ".".join(members(constant(key) or ""))
+        yield value, _joined(names, (said,)), None
+    yield from _rest(body, "args")
+
+
+def _rest(body: Node, *done: str) -> Iterator[_Step]:
+    yield from ((v, (), None) for key, v in body.items() if key not in done and v.__class__ in _TREES)
+
+
+_PLAIN: dict[str, Callable[[Node, Names, _Outs], Iterable[_Step]]] = {
+    "ResTarget": _labelled,
+    "NamedArgExpr": _labelled,
+    "VariableSetStmt": _labelled,
+    "XmlExpr": _labelled,
+    "JsonKeyValue": _member,
+    "CommonTableExpr": _source,
+    "RangeSubselect": _source,
+    "BoolExpr": _condition,
+    "NullTest": _condition,
+    "BooleanTest": _condition,
+    "FuncCall": _call,
+}
+
+
+def _behind(options: dict[int, Names], sql: str, constants: dict[int, Names]) -> None:
     """Strings of options have no place of their own in the tree."""
     try:
         starts = [span.start for span in literals(sql) if span.kind is LiteralKind.STRING]
     except Unparsable:
         return
     at = 0
-    for place, name in sorted(options.items()):
+    for place, names in sorted(options.items()):
         while at < len(starts) and starts[at] < place:
             at += 1
         if at < len(starts):
-            constants.setdefault(starts[at], name)
+            constants.setdefault(starts[at], names)
 
 
-def _in_characters(places: dict[int, str], sql: str) -> dict[int, str]:
+def _in_characters(places: dict[int, Names], sql: str) -> dict[int, Names]:
     if sql.isascii():
         return places
     raw, at, characters = sql.encode(), 0, 0
-    moved: dict[int, str] = {}
+    moved: dict[int, Names] = {}
     for place in sorted(places):
         characters += len(raw[at:place].decode())
         at = place

@@ -65,6 +65,9 @@ class Value:
     def texts(self) -> tuple[str, ...]:
         return tuple(item.text() for item in self.items())
 
+    def is_mapping(self) -> bool:
+        return isinstance(self._node, yaml.MappingNode)
+
     def pairs(self) -> dict[str, Value]:
         """The keys of a mapping, whatever they are."""
         if not isinstance(self._node, yaml.MappingNode):

@@ -12,6 +12,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -216,13 +218,63 @@ def _check_quorums(approvers: tuple[ApproverRule, ...], reviewers: tuple[Reviewe
             raise place.invalid(f"{rule.name!r} needs {rule.quorum} reviewers and only {able} are in its groups")
 
 
+_PATH_STEP = re.compile(r"\[(?:\*|[0-9]+)\]")
+
+
 def _field_rules(place: Value) -> tuple[FieldRule, ...]:
-    found = []
-    for pattern, item in place.pairs().items():
-        if not pattern.rstrip("*").strip(".") or "*" in pattern[:-1]:
-            raise item.invalid("a pattern is a name or table.column; `*` only ends it")
-        found.append(FieldRule(pattern, FieldAction(item.one_of(FieldAction))))
+    """`name: action`, and the same under what it is a name of: `tables: {people: withhold}`."""
+    found: list[FieldRule] = []
+    for key, item in place.pairs().items():
+        if not item.is_mapping():
+            found.append(_field_rule(key, item))
+        elif key in _MASKED:
+            found += (_field_rule(_MASKED[key](name, each), each) for name, each in item.pairs().items())
+        else:
+            raise item.invalid(f"a group of names is one of {', '.join(_MASKED)}{document.nearest(key, _MASKED)}")
+    by_pattern = {rule.pattern.lower(): rule for rule in found}
+    for rule in found:
+        if by_pattern[rule.pattern.lower()].action is not rule.action:
+            raise place.invalid(f"{rule.pattern!r} stands twice, and not for the same")
     return tuple(found)
+
+
+def _field_rule(pattern: str, item: Value) -> FieldRule:
+    parts = pattern.split(".")
+    if not all(parts) or "*" in pattern[:-1] or pattern == "*":
+        raise item.invalid("a pattern is a name or table.column; `*` only ends it")
+    return FieldRule(pattern, FieldAction(item.one_of(FieldAction)))
+
+
+def _column(name: str, _: Value) -> str:
+    return name
+
+
+def _table(name: str, item: Value) -> str:
+    if "*" in name or name.count(".") > 1:
+        raise item.invalid("a table is a name, or schema.table")
+    return f"{name}.*"
+
+
+def _path(path: str, item: Value) -> str:
+    """`$.user.ssn`, `user.ssn`; `[*]` and `[0]` are places in an array, which have no names."""
+    name = _PATH_STEP.sub("", path).removeprefix("$").removeprefix(".")
+    if "[" in name or "$" in name:
+        raise item.invalid("a path is names with dots between, such as $.user.ssn or $.users[*].ssn")
+    return name
+
+
+def _header(name: str, item: Value) -> str:
+    if not name.isascii() or not name.replace("-", "").replace("_", "").rstrip("*").isalnum():
+        raise item.invalid("a header is letters, digits and hyphens")
+    return name
+
+
+_MASKED: dict[str, Callable[[str, Value], str]] = {
+    "columns": _column,
+    "tables": _table,
+    "paths": _path,
+    "headers": _header,
+}
 
 
 def _functions(place: Value) -> frozenset[str]:

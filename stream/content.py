@@ -10,11 +10,14 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from mask.copy_shape import Shape, shapes
+from mask.fields import Names
 from mask.literals import parameter_names
+from mask.sql_origins import Origins
 from schemas.records import Effect, Found, Result
 from stream.exchange import RawExchange
 from wire.generations import Generations
 from wire.postgres import messages as m
+from wire.postgres.blind import LONGEST, blind
 from wire.postgres.grammar import parse
 from wire.postgres.reader import RemoteFault
 from wire.postgres.values import Unreadable, to_text
@@ -53,10 +56,20 @@ class Masker(Protocol):
     """What the pipeline asks of `mask.masker.Masker`, one a session."""
 
     def text(self, text: str, name: str = "") -> Masked: ...
-    def value(self, value: str | None, column: str = "") -> Masked: ...
+    def value(self, value: str | None, column: str | Names = "") -> Masked: ...
     def unreadable(self, raw: bytes) -> Masked: ...
     def sql(self, sql: str) -> Masked: ...
     def copied(self, shapes: tuple[Shape | None, ...], data: bytes, *, whole: bool) -> Copied: ...
+
+
+class Learned:
+    """What is true in every session, under one version of the rules."""
+
+    def __init__(self) -> None:
+        self.clean: Generations[str, bool] = Generations(4096, 8 << 20)
+        """Names that are left as they are."""
+        self.columns: Generations[tuple[bytes, tuple[str, ...]], tuple[Names, ...]] = Generations(4096, 8 << 20)
+        """By statement without its numbers, and what its answer calls its columns."""
 
 
 @dataclass(slots=True)
@@ -64,8 +77,7 @@ class Masking:
     """One exchange's masking under way: counts what was found."""
 
     masker: Masker
-    clean: Generations[str, bool]
-    """Names that this version of the rules leaves as they are, in every session."""
+    learned: Learned
     found: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
     failed: Counter[str] = field(default_factory=Counter)
@@ -90,14 +102,14 @@ class Masking:
 
     def name(self, name: str) -> str:
         """Of a column, a relation, a tag: the same few again and again, and most with nothing in them to mask."""
-        if self.clean.get(name):
+        if self.learned.clean.get(name):
             return name
         masked = self.masker.text(name)
         if masked.text == name and len(name) <= _MOST_NAME:
-            self.clean.keep(name, True, len(name))
+            self.learned.clean.keep(name, True, len(name))
         return self._take(masked)[:_MOST_NAME]
 
-    def value(self, raw: bytes | None, oid: int, form: int, column: str) -> str | None:
+    def value(self, raw: bytes | None, oid: int, form: int, column: Names) -> str | None:
         if raw is None:
             return None
         text = to_text(oid, form, raw)
@@ -115,6 +127,16 @@ class Masking:
         masked = self.masker.copied(shapes, data, whole=whole)
         self._count(masked)
         return masked
+
+    def columns(self, text: bytes, called: tuple[str, ...]) -> tuple[Names, ...]:
+        """See `_columns`, which numbers in the text do not change."""
+        key = (blind(text), called)
+        names = self.learned.columns.get(key)
+        if names is None:
+            names = _columns(text, called)
+            if len(text) <= LONGEST:
+                self.learned.columns.keep(key, names, len(text) + sum(map(len, called)))
+        return names
 
     def effects(self, effects: Iterable[Effect]) -> tuple[Effect, ...]:
         listed = [Effect(e.effect, self.name(e.relation)) for e in effects]
@@ -144,14 +166,14 @@ def _params(
             value,
             oids[n] if n < len(oids) else 0,
             formats[n] if n < len(formats) else 0,
-            names.get(n + 1, ""),
+            names.get(n + 1, ()),
         )
         for n, value in enumerate(binds)
     ]
 
 
 @lru_cache(maxsize=512)
-def _parameter_names(text: bytes) -> dict[int, str]:
+def _parameter_names(text: bytes) -> dict[int, Names]:
     """What the statement calls `$1`, `$2` …: the columns that they go to or are compared with."""
     try:
         return parameter_names(parse(text.decode()))
@@ -163,11 +185,11 @@ def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
     columns = [masking.name(c.name.decode("utf-8", "replace")) for c in raw.columns]
     rows: list[list[str | None]] = []
     before: tuple[m.Column, ...] | None = None
-    shown: list[tuple[int, int, str]] = []  # of each column: type, format, name; the same for most rows
+    shown: list[tuple[int, int, Names | None]] = []  # of each column: type, format, names; the same for most rows
     for described, values in raw.rows:
         if described is not before or len(values) != len(shown):
-            before, shown = described, [_shown(raw, n, described) for n in range(len(values))]
-        rows.append([masking.value(value, *how) for value, how in zip(values, shown, strict=True)])
+            before, shown = described, _shown(masking, raw, described, len(values))
+        rows.append([_value(masking, value, *how) for value, how in zip(values, shown, strict=True)])
     copied, cut = _copied(masking, raw)
     return {
         "columns": columns,
@@ -214,11 +236,39 @@ def _shapes(text: bytes) -> tuple[Shape | None, ...]:
         return ()
 
 
-def _shown(raw: RawExchange, n: int, described: tuple[m.Column, ...]) -> tuple[int, int, str]:
-    """Of column `n`: its type, its format, its name."""
-    known = described[n] if n < len(described) else None
-    name = known.name.decode("utf-8", "replace") if known else ""
-    return known.type_oid if known else 0, _result_format(raw, n, known), name
+def _value(masking: Masking, value: bytes | None, oid: int, form: int, names: Names | None) -> str | None:
+    return masking.unnamed(value, "sql_origins") if names is None else masking.value(value, oid, form, names)
+
+
+def _shown(
+    masking: Masking, raw: RawExchange, described: tuple[m.Column, ...], count: int
+) -> list[tuple[int, int, Names | None]]:
+    """Of each column: its type, its format, its names; None where a fault leaves it without."""
+    called = tuple(column.name.decode("utf-8", "replace") for column in described)
+    try:
+        names: tuple[Names | None, ...] = masking.columns(raw.text, called)
+    except Exception:  # noqa: BLE001  fails closed: an alias alone may say nothing of what is in a column
+        names = (None,) * count
+    found: list[tuple[int, int, Names | None]] = []
+    for n in range(count):
+        known = described[n] if n < len(described) else None
+        oid = known.type_oid if known else 0
+        found.append((oid, _result_format(raw, n, known), names[n] if n < len(names) else ()))
+    return found
+
+
+def _columns(text: bytes, called: tuple[str, ...]) -> tuple[Names, ...]:
+    """All names of the columns of an answer: what they are called, and what they are made of. Of several commands
+    in one text nobody says whose answer it is: then of each that it might be."""
+    try:
+        statements = parse(text.decode()).statements
+    except ValueError:  # no SQL, or not UTF-8: only what it is called is known
+        statements = ()
+    of = [Origins(each) for each in statements]
+    return tuple(
+        tuple(dict.fromkeys(name for origins in of for name in origins.result(n, own))) or (own,)
+        for n, own in enumerate(called)
+    )
 
 
 def _result_format(raw: RawExchange, n: int, known: m.Column | None) -> int:

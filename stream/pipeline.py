@@ -79,7 +79,7 @@ class Known:
     def __init__(self) -> None:
         self.judgements: Generations[tuple[SessionFacts, Moment, bytes], Judgement] = Generations(4096, 8 << 20)
         self.fingerprints: Generations[bytes, bytes] = Generations(4096, 8 << 20)
-        self.clean: Generations[str, bool] = Generations(4096, 8 << 20)
+        self.learned = content.Learned()
 
 
 ContentKey = Callable[[SessionId], bytes | None]
@@ -264,7 +264,7 @@ class _Making:
         masker = self._maskers.get(session)
         if masker is None:
             masker = self._maskers[session] = self._tools.masker(session)
-        return content.Masking(masker, self._tools.known.clean)
+        return content.Masking(masker, self._tools.known.learned)
 
     def _encrypt(self, session: SessionId, place: bytes, plain: bytes) -> tuple[bytes, bytes]:
         """(ciphertext, its SHA-256); nothing where the session's content was erased."""

@@ -115,9 +115,9 @@ def test_tokens_of_a_command_are_those_of_its_rows() -> None:
 
 def test_what_a_command_calls_its_parameters() -> None:
     names = {
-        "INSERT INTO t (a, ssn) VALUES ($1, $2)": {1: "a", 2: "ssn"},
-        "UPDATE t SET password = $2 WHERE u.id = $1": {1: "u.id", 2: "password"},
-        "SELECT f($1), g(token => $2::text)": {2: "token"},
+        "INSERT INTO t (a, ssn) VALUES ($1, $2)": {1: ("t.a",), 2: ("t.ssn",)},
+        "UPDATE t SET password = $2 FROM u WHERE u.id = $1": {1: ("u.id",), 2: ("t.password",)},
+        "SELECT f($1), g(token => $2::text)": {2: ("token",)},
     }
     for sql, said in names.items():
         assert parameter_names(parse(sql)) == said

@@ -75,6 +75,23 @@ def test_everything_in_the_file_comes_back() -> None:
     assert found.functions_allowed == {"app.total"}
 
 
+def test_masking_rules_in_groups_are_rules_by_name() -> None:
+    grouped = """\
+rules: []
+mask:
+  nick: token
+  columns: {people.email: withhold, order_no: keep}
+  tables: {salaries: withhold, hr.staff: token}
+  paths: {"$.user.pin": withhold, "users[*].nick": token, note: keep}
+  headers: {X-Session: token}
+"""
+    assert [(rule.pattern, rule.action.value) for rule in parse(grouped).field_rules] == [
+        ("nick", "token"), ("people.email", "withhold"), ("order_no", "keep"), ("salaries.*", "withhold"),
+        ("hr.staff.*", "token"), ("user.pin", "withhold"), ("users.nick", "token"), ("note", "keep"),
+        ("X-Session", "token"),
+    ]  # fmt: skip
+
+
 def test_the_first_rule_that_is_true_decides() -> None:
     found = parse(FULL)
     denied = found.decide(context("production", ("t",)))
@@ -136,6 +153,17 @@ def edited(old: str, new: str) -> str:
         (edited(OTHER, "rsa:" + OTHER.split(":")[1]), "ed25519"),
         (edited("ssn: token", "ssn: hide"), "one of keep, token, withhold"),
         (edited('"note*"', '"no*te"'), "only ends it"),
+        (edited('"note*"', '"*"'), "only ends it"),
+        (edited('"note*"', '"a..b"'), "only ends it"),
+        (edited("ssn: token", "colums: {ssn: token}"), "did you mean 'columns'?"),
+        (edited("ssn: token", "columns: {ssn: hide}"), "mask.columns.ssn: must be one of keep, token, withhold"),
+        (edited("ssn: token", "columns: [ssn]"), "must be text"),
+        (edited("ssn: token", "tables: {people.*: token}"), "a table is a name, or schema.table"),
+        (edited("ssn: token", "tables: {a.b.c: token}"), "a table is a name, or schema.table"),
+        (edited("ssn: token", "paths: {'$..ssn': token}"), "only ends it"),
+        (edited("ssn: token", "paths: {'a[?(@.b)]': token}"), "a path is names with dots"),
+        (edited("ssn: token", "headers: {'x session': token}"), "a header is letters"),
+        (edited("ssn: token", "columns: {Note*: token}"), "stands twice, and not for the same"),
         (edited("when: \"true\"", "when: true"), "must be text"),
         (edited("    then: deny\n", "    then: deny\n    approvers: dba\n"), "only a rule that holds"),
         (edited("    then: deny\n", ""), "'then' is missing"),

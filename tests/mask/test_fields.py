@@ -1,0 +1,53 @@
+"""What names say of values: the user's rules by their parts, several names at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from mask.fields import Fields
+from schemas.judging import FieldAction, FieldRule
+
+KEEP, TOKEN, WITHHOLD = FieldAction.KEEP, FieldAction.TOKEN, FieldAction.WITHHOLD
+
+# (rules, name or names, the action or None)
+CASES = [
+    ({"people.city": TOKEN}, "people.city", TOKEN),
+    ({"people.city": TOKEN}, "hr.people.city", TOKEN),
+    ({"hr.people.city": TOKEN}, "people.city", TOKEN),
+    ({"hr.people.city": KEEP}, "people.city", None),
+    ({"people.city": TOKEN}, "shops.city", None),
+    ({"people.city": TOKEN}, "City", TOKEN),
+    ({"people.city": KEEP}, "city", None),
+    ({"city": KEEP}, "people.city", KEEP),
+    ({"people.*": WITHHOLD}, "people.city", WITHHOLD),
+    ({"people.*": WITHHOLD}, "hr.people.city", WITHHOLD),
+    ({"people.*": WITHHOLD}, "city", None),
+    ({"hr.people.*": WITHHOLD}, "people.city", WITHHOLD),
+    ({"hr.people.*": WITHHOLD}, "it.people.city", None),
+    ({"people.ci*": TOKEN}, "people.city", TOKEN),
+    ({"people.ci*": TOKEN}, "city", TOKEN),
+    ({"people.ci*": TOKEN}, "people.name", None),
+    ({"people*": TOKEN}, "people.city", None),
+    ({"user.pin": TOKEN}, "t.body.user.pin", TOKEN),
+    ({"app.*": TOKEN}, "app.trace", TOKEN),
+    ({"people.*": WITHHOLD, "people.city": KEEP}, "people.city", KEEP),
+    ({"people.*": KEEP, "city": TOKEN}, "people.city", TOKEN),
+    # several names of one value
+    ({"people.city": TOKEN}, ("x", "people.city"), TOKEN),
+    ({"people.city": KEEP}, ("x", "people.city"), None),
+    ({"people.city": KEEP, "x": KEEP}, ("x", "people.city"), KEEP),
+    ({"x": KEEP}, ("x", "people.ssn"), TOKEN),
+    ({"a.b": TOKEN, "c.d": WITHHOLD}, ("a.b", "c.d"), WITHHOLD),
+    ({}, ("x", "people.ssn"), TOKEN),
+    ({}, ("people.ssn", "people.password"), WITHHOLD),
+    ({}, ("x", "people.name"), None),
+    ({}, (), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rules", "name", "action"), CASES)
+def test_what_is_done(rules: dict[str, FieldAction], name: str | tuple[str, ...], action: FieldAction | None) -> None:
+    fields = Fields([FieldRule(pattern, what) for pattern, what in rules.items()])
+    for _ in range(2):  # said, and remembered
+        found = fields.judge(name)
+        assert (found and found.action) is action
