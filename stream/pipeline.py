@@ -275,13 +275,13 @@ class _Making:
         return sealed, hashlib.sha256(sealed).digest()
 
     def _judge(
-        self, text: bytes, blinded: bytes, facts: SessionFacts, item: Item, transcript: Transcript
+        self, text: bytes, blinded: bytes, facts: SessionFacts, at_us: int, item: Item, transcript: Transcript
     ) -> tuple[Judgement, bool]:
         """The judgement, and whether it stands on all that the screen knew."""
         rules = self._tools.rules
-        moment = rules.moment(item.micros)
+        moment = rules.moment(at_us)
         # The screen judged a little before the frame had its time: at a turn of a circumstance it may differ rightly.
-        same_rules = item.policy_version == rules.version and rules.moment(item.micros - TURN_US) == moment
+        same_rules = item.policy_version == rules.version and rules.moment(at_us - TURN_US) == moment
         before = self._tools.known.judgements
         found = before.get((facts, moment, text)) or before.get((facts, moment, blinded))
         if found is not None:
@@ -305,7 +305,7 @@ class _Making:
             raise Poison("a command in a session of which the segment tells nothing")
         masking = self._masking(item.session)
         blinded = blind(raw.text)
-        judgement, comparable = self._judge(raw.text, blinded, item.facts, item, transcript)
+        judgement, comparable = self._judge(raw.text, blinded, item.facts, raw.started_us, item, transcript)
         shown: dict[str, Any] = {
             "command": content.command(masking, raw.text, raw.binds, raw.bind_formats, raw.param_oids),
             "answer": content.answer(masking, raw),
@@ -355,7 +355,7 @@ class _Making:
             raise Poison("a held command in a session of which the segment tells nothing")
         masking = self._masking(item.session)
         text = held.text.encode()
-        judgement, _ = self._judge(text, blind(text), item.facts, item, transcript)
+        judgement, _ = self._judge(text, blind(text), item.facts, item.micros, item, transcript)
         shown = {
             "command": content.command(masking, held.text.encode(), held.binds, held.bind_formats, held.param_oids)
         }

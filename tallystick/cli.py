@@ -7,7 +7,6 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +14,13 @@ import typer
 from rich.console import Console
 
 from ledger.note import VerifierKey
-from policy import examples as policy_examples
 from policy import judge as judging
 from policy import requests
-from policy import rules as policy_rules
-from policy.document import RulesInvalid
 from schemas.judging import Judgement, SessionFacts
 from seal import keyfiles
-from tallystick import cli_approvals, cli_events, cli_evidence, cli_ledger, cli_replay, cli_roles
+from tallystick import cli_approvals, cli_events, cli_evidence, cli_ledger, cli_policy, cli_replay, cli_roles
 from tallystick import config as configuration
+from tallystick.cli_policy import read_policy
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
 from tallystick.version import VERSION
 
@@ -41,6 +38,7 @@ app.add_typer(policy_app, name="policy")
 ledger_app = typer.Typer()
 app.add_typer(ledger_app, name="ledger")
 cli_roles.register(app, ledger_app)
+cli_policy.register(policy_app)
 cli_ledger.register(app, ledger_app)
 for part in (cli_approvals, cli_events, cli_replay, cli_evidence):
     part.register(app)
@@ -60,17 +58,6 @@ def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
     """The audit ledger for machine identities."""
-
-
-def read_policy(path: Path | None) -> policy_rules.Rules:
-    """The policy of that file, or the default one."""
-    try:
-        text = policy_rules.default_text() if path is None else path.read_text(encoding="utf-8")
-        return policy_rules.parse(text)
-    except (OSError, UnicodeDecodeError) as e:
-        fail(f"{path}: cannot be read ({type(e).__name__})")
-    except RulesInvalid as e:
-        fail(f"{path or 'the default policy'}: {e}")
 
 
 @app.command(epilog="Example: echo 'delete from job_log' | tallystick explain")
@@ -119,39 +106,6 @@ def _in_words(judged: Judgement, summed: dict[str, dict[str, int]]) -> str:
     terms += [f"{percent}% {name}" for name, percent in summed["percent"].items()]
     how = f" ({', '.join(terms)})" if len(terms) > 1 else ""
     return f"{judged.decision.value:<5} {judged.band.value} {judged.score}{how}: {does}{known}{why}"
-
-
-@policy_app.command("check", epilog="Example: tallystick policy check policy.yaml")
-def policy_check(path: Annotated[Path, typer.Argument(help="The policy file.")]) -> None:
-    """Reads a policy whole (every key, every condition against sample commands) and tries its `tests`. Exit 2 with
-    the line at fault."""
-    rules = read_policy(path)
-    try:
-        tests = policy_examples.read(path.read_text(encoding="utf-8"))
-    except RulesInvalid as e:
-        fail(f"{path}: {e}")
-    wrong = list(policy_examples.failures(rules, tests))
-    for each in wrong:
-        note(f"{path}: line {each.line}: {each.why}")
-    if wrong:
-        fail(f"{path}: {len(wrong)} of {len(tests)} tests fail")
-    tried = f", {len(tests)} tests pass" if tests else ""
-    say(f"{path}: good; version {rules.version}, {len(rules.reviewers)} reviewers{tried}")
-
-
-@policy_app.command("library", epilog="Example: tallystick policy library soc2-changes > policy.yaml")
-def policy_library(name: Annotated[str | None, typer.Argument(help="Which one to print.")] = None) -> None:
-    """Ready policies to start from: their names and what each is for, or the text of one."""
-    known = {
-        path.name.removesuffix(".yaml"): path for path in files("policy.library").iterdir() if path.name[-5:] == ".yaml"
-    }
-    if name is None:
-        for each in sorted(known):
-            say(f"{each:<14} {known[each].read_text('utf-8').splitlines()[0].lstrip('# ')}")
-    elif name in known:
-        say(known[name].read_text("utf-8").rstrip("\n"))
-    else:
-        fail(f"there is no {name!r}; see: tallystick policy library")
 
 
 @keys_app.command("init", epilog="Example: tallystick keys init --dir keys --deployment acme")
