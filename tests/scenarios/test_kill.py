@@ -18,7 +18,7 @@ from ledger.reader import head
 from schemas.records import Boot, CloseReason, Result, SessionClosed, SessionOpened
 from tests.scenarios.conftest import SHARD, Deployment, Make
 
-SETTLE_S = 180
+QUIET_S = 90
 MARKER = r"mark-([0-9]+-[0-9]+)-end"
 
 
@@ -93,13 +93,16 @@ def _kill_and_look(deployment: Deployment, kills: int) -> None:
 
 
 def _settle(deployment: Deployment) -> None:
-    """No traffic now: until the masker's backlog is in the ledger. What is lost never comes, and is found missing."""
+    """No traffic now: until the masker's backlog is in the ledger, however long it is. What is lost never comes, and is
+    found missing: when none of it has come for so long."""
     missing = set(deployment.executed(MARKER))
-    store, read, end = deployment.store(), 0, time.monotonic() + SETTLE_S
-    while missing and time.monotonic() < end:
-        size = head(store, SHARD).size
+    store, read, since = deployment.store(), 0, time.monotonic()
+    while missing and time.monotonic() < since + QUIET_S:
+        size, before = head(store, SHARD).size, len(missing)
         for _, text in deployment.commands(start=read, end=size):  # each once: the roles need the cores
             missing.difference_update(re.findall(MARKER, text))
+        if len(missing) < before:
+            since = time.monotonic()
         read = size
         time.sleep(0.2)
 

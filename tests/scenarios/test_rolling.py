@@ -103,7 +103,7 @@ def _restart(deployment: Deployment, words: str, ready: Callable[[], object]) ->
     until(READY_S, ready)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("backing", BOTH, indirect=True)
 def test_each_role_is_restarted_under_load_and_no_query_fails(deploy: Make) -> None:
     ops = free_ports_in_a_row()
