@@ -19,7 +19,8 @@ from itertools import repeat
 from typing import NamedTuple
 
 from mask.copy_shape import MOST_COLUMNS, Format, Shape
-from mask.fields import Names
+from mask.fields import UNNAMED, Names
+from mask.values.personal import given_out
 from schemas.records import Found
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0"
@@ -156,9 +157,10 @@ def _quoted(shape: Shape) -> bytes:
 
 
 def _joined(shape: Shape, row: _Row, values: Values, names: tuple[Names, ...], done: bool) -> str:
-    shown = [_shown(shape, raw, name, values) for raw, name in zip(row.fields[:-1], names or repeat(()), strict=False)]
+    of = zip(row.fields[:-1], names or repeat(shape.unnamed), strict=False)
+    shown = [_shown(shape, raw, name, values) for raw, name in of]
     last = row.fields[-1]
-    name = names[len(shown)] if names else ()
+    name = names[len(shown)] if names else shape.unnamed
     shown.append(_shown(shape, last, name, values) if done else values.withhold(last))
     return shape.delimiter.decode().join(shown)
 
@@ -175,7 +177,7 @@ def _names(shape: Shape, row: _Row) -> tuple[Names, ...]:
     if len(row.fields) > MOST_COLUMNS:
         return ()
     said = ((_plain(shape, raw) or b"").decode("utf-8", "replace") for raw in row.fields)
-    return tuple((f"{shape.table}.{name}".lstrip("."),) for name in said)
+    return tuple(tuple(each.removesuffix(UNNAMED) + name for each in shape.unnamed) for name in said)
 
 
 def _shown(shape: Shape, raw: bytes, name: Names, values: Values) -> str:
@@ -189,11 +191,17 @@ def _shown(shape: Shape, raw: bytes, name: Names, values: Values) -> str:
         written = text if plain is raw else raw.decode()
     except UnicodeDecodeError:
         return values.withhold(raw)
-    masked = values.masked(text, name)
+    masked = values.masked(text, _name(shape, name, text))
     if masked != text:
         return _written(shape, masked, quoted=shape.quote in raw)
     # What was escaped by mistake (`C:\4111...`) is read by people as it is written.
     return written if written == text or values.masked(written) == written else values.withhold(raw)
+
+
+def _name(shape: Shape, names: Names, text: str) -> Names:
+    """Nine digits that may be an SSN are taken for one where nobody says what they are."""
+    nine = names is shape.unnamed and len(text) == 9 and text.isdigit() and text.isascii()
+    return ("ssn",) if nine and given_out(int(text[:3]), int(text[3:5]), int(text[5:])) else names
 
 
 def _plain(shape: Shape, raw: bytes) -> bytes | None:
@@ -271,7 +279,7 @@ def _tuples(shape: Shape, data: bytes, values: Values) -> Iterator[str]:
 
 def _tuple(shape: Shape, data: bytes, at: int, count: int, values: Values) -> tuple[list[str], int]:
     """The fields of a row as COPY's text format writes them, and where the next row begins."""
-    names: tuple[Names | None, ...] = shape.origins or ((),) * count
+    names: tuple[Names | None, ...] = shape.origins or (shape.unnamed,) * count
     if len(names) != count:
         names = (None,) * count
     shown: list[str] = []
@@ -282,7 +290,7 @@ def _tuple(shape: Shape, data: bytes, at: int, count: int, values: Values) -> tu
         end = at + 4 + max(length, 0)
         if length < -1 or end > len(data):
             return [*shown, values.withhold(data[at:])], len(data)
-        shown.append("\\N" if length < 0 else _value(data[at + 4 : end], name, values))
+        shown.append("\\N" if length < 0 else _value(shape, data[at + 4 : end], name, values))
         at = end
     return shown, at
 
@@ -294,7 +302,7 @@ def _behind_header(data: bytes) -> int:
     return 19 + extension if known else 0
 
 
-def _value(raw: bytes, name: Names | None, values: Values) -> str:
+def _value(shape: Shape, raw: bytes, name: Names | None, values: Values) -> str:
     """Types are not known, so only text is read, and whatever else looks like it."""
     try:
         text = raw.decode()
@@ -302,4 +310,4 @@ def _value(raw: bytes, name: Names | None, values: Values) -> str:
         return values.withhold(raw)
     if name is None or not text.translate(_SPACES).isprintable():
         return values.withhold(raw)
-    return _written(_AS_TEXT, values.masked(text, name))
+    return _written(_AS_TEXT, values.masked(text, _name(shape, name, text)))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mask.fields import Names
+from mask.fields import UNNAMED, Names
 from mask.sql_origins import Origins, output_names, relation
 from wire.postgres.grammar import Node, Statement, Tree, strings, unwrap
 
@@ -28,7 +28,7 @@ class Format(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Shape:
     """`names`: what the columns are called, in order; () where the statement does not say them all. `origins`: all
-    names of each, its own among them; of one that a header names, `table` is before it."""
+    names of each, its own among them. `unnamed`: those of a column of which only the table is known."""
 
     names: tuple[str, ...] = ()
     format: Format = Format.TEXT
@@ -38,7 +38,7 @@ class Shape:
     escape: bytes = b'"'
     header: bool = False
     origins: tuple[Names, ...] = ()
-    table: str = ""
+    unnamed: Names = (UNNAMED,)
 
 
 def shapes(tree: Tree) -> tuple[Shape | None, ...]:
@@ -60,12 +60,11 @@ def _shape(statement: Statement) -> Shape | None:
         return None
     csv = form is Format.CSV
     quote = options.get("quote", '"')
-    table = relation(body.get("relation", {}))
     names = output_names({"CopyStmt": body}) if "query" in body else strings(body.get("attlist", ()))
     shape = Shape(
         names=names,
         origins=tuple(_origins(statement, names)),
-        table=table,
+        unnamed=tuple(f"{table}.{UNNAMED}" for table in _tables(statement)) or (UNNAMED,),
         format=form,
         delimiter=options.get("delimiter", "," if csv else "\t").encode(),
         null=options.get("null", "" if csv else "\\N").encode(),
@@ -74,6 +73,12 @@ def _shape(statement: Statement) -> Shape | None:
         header="header" in options and options["header"].lower() not in _OFF and form is not Format.BINARY,
     )
     return shape if _sound(shape) else None
+
+
+def _tables(statement: Statement) -> tuple[str, ...]:
+    if "query" in statement.body:
+        return Origins(statement).relations
+    return (relation(statement.body.get("relation", {})),)
 
 
 def _origins(statement: Statement, names: tuple[str, ...]) -> Iterator[Names]:

@@ -24,6 +24,11 @@ Names: TypeAlias = tuple[str, ...]
 """All the names of one value, such as ("x", "people.ssn") of `SELECT ssn AS x FROM people`."""
 
 
+UNNAMED = "?"
+"""A column whose name nobody says: `people.?` may be any of that table, and is hidden by whatever rule of the user's
+hides one, of that table or of any."""
+
+
 class Ruling(NamedTuple):
     """What to do with a value, by its name."""
 
@@ -149,6 +154,11 @@ def _fits(pattern: str, action: FieldAction, name: str) -> int:
     said, known = pattern.split("."), name.split(".")
     if len(said) > len(known) and (action is FieldAction.KEEP or (len(known) == 1 and said[-1] == "*")):
         return 0
+    if known[-1] == UNNAMED:
+        if action is FieldAction.KEEP or "-" in pattern:  # a header's name
+            return 0
+        both = min(len(said), len(known)) - 1
+        return int(not both or said[-1 - both : -1] == known[-1 - both : -1])
     last = said.pop()
     fits = known[-1].startswith(last[:-1]) if last.endswith("*") else known[-1] == last
     both = min(len(said), len(known) - 1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
 from typing import Any, TypeAlias
 
-from mask.fields import Names
+from mask.fields import UNNAMED, Names
 from mask.sql_origins import (
     MOST,
     Origins,
@@ -139,7 +139,8 @@ class _Naming:
     def _insert(self, body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
         table = relation(body.get("relation", {}))
         targets = [each.get("ResTarget", {}) for each in body.get("cols", ())]
-        yield body.get("selectStmt"), (), [_target(each, table) for each in targets] or None
+        unnamed = () if targets else (f"{table}.{UNNAMED}",)
+        yield body.get("selectStmt"), unnamed, [_target(each, table) for each in targets] or None
         conflict = body.get("onConflictClause", {})
         yield from self._set(conflict.get("targetList", ()), table)
         yield from _rest(conflict, "targetList")

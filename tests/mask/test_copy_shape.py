@@ -51,7 +51,7 @@ CASES: dict[str, Shape | None] = {
 @pytest.mark.parametrize("sql", CASES)
 def test_shape(sql: str) -> None:
     (found,) = shapes(parse(sql))
-    assert (found and replace(found, origins=(), table="")) == CASES[sql]
+    assert (found and replace(found, origins=(), unnamed=("?",))) == CASES[sql]
     assert found is None or len(found.origins) == len(found.names)
 
 
@@ -77,4 +77,7 @@ def test_what_its_columns_are_made_of(sql: str) -> None:
 
 def test_each_copy_with_the_client_has_one_and_nothing_else_does() -> None:
     sql = "SELECT 1; COPY a (x) TO STDOUT; COPY b TO '/tmp/b'; COPY c TO PROGRAM 'd'; COPY e (y) FROM stdin"
-    assert [shape and (shape.table, shape.names) for shape in shapes(parse(sql))] == [("a", ("x",)), ("e", ("y",))]
+    assert [shape and (shape.unnamed, shape.names) for shape in shapes(parse(sql))] == [
+        (("a.?",), ("x",)),
+        (("e.?",), ("y",)),
+    ]

@@ -32,6 +32,17 @@ CASES = [
     ({"app.*": TOKEN}, "app.trace", TOKEN),
     ({"people.*": WITHHOLD, "people.city": KEEP}, "people.city", KEEP),
     ({"people.*": KEEP, "city": TOKEN}, "people.city", TOKEN),
+    # a column that nobody names
+    ({"people.city": TOKEN}, "people.?", TOKEN),
+    ({"people.*": WITHHOLD, "people.city": KEEP}, "hr.people.?", WITHHOLD),
+    ({"hr.people.city": TOKEN}, "people.?", TOKEN),
+    ({"hr.people.city": TOKEN}, "it.people.?", None),
+    ({"people.city": TOKEN}, "shops.?", None),
+    ({"city": TOKEN}, "shops.?", TOKEN),
+    ({"people.city": TOKEN}, "?", TOKEN),
+    ({"people.city": KEEP, "city": KEEP}, "people.?", None),
+    ({"x-session": TOKEN}, "people.?", None),
+    ({}, "people.?", None),
     # several names of one value
     ({"people.city": TOKEN}, ("x", "people.city"), TOKEN),
     ({"people.city": KEEP}, ("x", "people.city"), None),

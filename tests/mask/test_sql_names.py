@@ -24,6 +24,7 @@ NAMES = {
     "INSERT INTO t (id, ssn) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET ssn = $3 WHERE t.a = $4": [
         "t.id", "t.ssn", "t.ssn", "t.a",
     ],
+    "INSERT INTO t VALUES ($1, $2)": ["t.?", "t.?"],
     "INSERT INTO t (ssn) VALUES (coalesce($1, trim($2)))": ["t.ssn", "t.ssn"],
     "INSERT INTO t (ssn) SELECT CASE WHEN $1 THEN $2 ELSE $3 END": ["", "t.ssn", "t.ssn"],
     "INSERT INTO t (ssn) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.id = $2)": ["t.ssn", "u.id"],
