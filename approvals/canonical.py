@@ -55,6 +55,12 @@ def canonical(
     return b"".join(map(_sized, parts))
 
 
+def committed(what: bytes, caused_by: Sequence[str]) -> bytes:
+    """What the commitment is to: the command, and the reviewers who stand behind its first run. A grant brings
+    these, and nobody who only carries it can leave one out."""
+    return what if not caused_by else what + _sized(_list(name.encode() for name in sorted(caused_by)))
+
+
 def _bind(value: bytes | None, form: int) -> bytes:
     """NULL is one byte, a value at least two: they can never look alike."""
     return b"\x00" if value is None else b"\x01" + bytes((form,)) + value

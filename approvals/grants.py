@@ -5,9 +5,12 @@ the rules, all of them, and each is checked against what the gateway itself know
 
  1. The request is the one that the named first hold opened: its id is derived from that hold.
  2. The commitment is that of the gateway's own bytes of the command, under the salt that only
-    a gateway can derive from the first hold. So a grant is for one command at one target.
- 3. It has not expired.
- 4. Its votes settle the request (`votes.py`) by the gateway's own directory and rule.
+    a gateway can derive from the first hold. So a grant is for one command at one target;
+    and the reviewers behind that hold's run, whom the grant names, are those that it had.
+ 3. It has not expired, nor have its votes, by a clock that is CLOCKS_APART_US behind the
+    gateway's: the bus's is the one that counts, and may be that far behind.
+ 4. Its votes settle the request (`votes.py`) by the gateway's own directory and rule, without
+    those who stand behind the first run or this one.
  5. The gateway has not released on this request before; or it saw all of that undone
     (`Uses`), and not more often than MOST_USES.
 """
@@ -17,7 +20,8 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 
-from approvals.votes import Directory, Settled, settles
+from approvals.canonical import committed
+from approvals.votes import CLOCKS_APART_US, Directory, Settled, settles
 from schemas.ids import ApprovalId
 from schemas.records import ApproverRule, Grant
 from seal import digest
@@ -68,22 +72,26 @@ def check(
     what: bytes,
     rule: ApproverRule,
     subject: str,
+    caused_by: tuple[str, ...],
     directory: Directory,
     uses: Uses,
     match_secret: bytes,
     now_us: int,
 ) -> tuple[str, ...]:
-    """Who approved `what` (canonical bytes), asked by `subject` under `rule`. Raises BadGrant."""
+    """Who approved `what` (canonical bytes), asked by `subject`, behind whom `caused_by` stand, under `rule`.
+    Raises BadGrant."""
     if digest.approval_id(grant.first_hold) != grant.request:
         raise BadGrant(Flaw.REQUEST)
     if not uses.may_release(grant.request):
         raise BadGrant(Flaw.USED)
     salt = digest.commitment_salt(match_secret, grant.first_hold)
-    if digest.commitment(salt, what) != grant.commitment:
+    if digest.commitment(salt, committed(what, grant.caused_by)) != grant.commitment:
         raise BadGrant(Flaw.COMMAND)
+    now_us -= CLOCKS_APART_US
     if grant.expires_us <= now_us:
         raise BadGrant(Flaw.EXPIRED)
-    settled = settles(grant.request, grant.commitment, grant.votes, directory, rule, subject, now_us)
+    behind = {*grant.caused_by, *caused_by}
+    settled = settles(grant.request, grant.commitment, grant.votes, directory, rule, subject, now_us, behind)
     if not isinstance(settled, Settled) or not settled.approved:
         raise BadGrant(Flaw.VOTES)
     return settled.voters

@@ -19,12 +19,14 @@ Rules:
     is granted and the request is RESERVED for it; others that wait are refused. Its
     gateway says what became of it (`Over`); a new boot or the approval's end says
     that nobody can know. Undone it comes back, at most until MOST_USES.
- 4. An approval is used only if its votes hold at that moment, by today's directory.
+ 4. An approval is used only if its votes hold at that moment, by today's directory, and
+    not for a run that one of its voters stands behind.
  5. A `lookup_only` hold is answered at once: granted on an approval, else refused
     while its request stays open for a re-run.
  6. Time is the bus's, never goes back, and is applied before the input: a request
     past `expires_us` is EXPIRED whatever comes; a hold past its deadline is refused
-    and its request stays open.
+    and its request stays open. Of a gateway's clock only the time between two of its
+    readings counts: a hold waits so long from when it comes here.
  7. A new boot voids the holds of the recorder's earlier boots; requests stay.
  8. A vote that does not count (`votes.py`) changes nothing; it is counted. To revoke
     is final, so a vote that comes again cannot bring an approval back.
@@ -37,9 +39,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from approvals.grants import MOST_USES
-from approvals.requests import accepts, asked, same_command
+from approvals.requests import accepts, asked, objects, same_command
 from approvals.state import Held, Request, State
-from approvals.votes import LONGEST_REASON, Directory, Settled, objection, settles
+from approvals.votes import CLOCKS_APART_US, LONGEST_REASON, Directory, Settled, settles
 from schemas.ids import ApprovalId, HoldId, RecorderId
 from schemas.records import (
     ApprovalMoved,
@@ -149,7 +151,7 @@ class _Turn:
         if raised.boot < self._boots.get(raised.recorder, raised.boot):
             self._stray(raised, ApprovalState.CANCELLED, "its gateway has restarted")
             return
-        if raised.raised_us + raised.rule.expires_s * _SECOND_US <= self._now:
+        if raised.raised_us + raised.rule.expires_s * _SECOND_US + CLOCKS_APART_US <= self._now:
             self._stray(raised, ApprovalState.EXPIRED, "it came too late to be asked about")
             return
         request = self._live(raised)
@@ -240,9 +242,9 @@ class _Turn:
         for request in found:
             if not accepts(raised.rule, request.raised.rule):
                 self._end(request, ApprovalState.SUPERSEDED, "the policy asks for other votes by now: run it again")
-            elif request.state is ApprovalState.APPROVED and not self._still_approved(request):
+            elif request.state is ApprovalState.APPROVED and not self._approved_for(request):
                 self._end(request, ApprovalState.EXPIRED, "its votes hold no longer")
-            else:
+            elif request.state is not ApprovalState.APPROVED or self._approved_for(request, raised.caused_by):
                 good.append(request)
         return min(good, key=lambda r: r.state is not ApprovalState.APPROVED, default=None)
 
@@ -258,7 +260,8 @@ class _Turn:
         return request
 
     def _join(self, request: Request, raised: HoldRaised) -> None:
-        held = Held(raised.hold, raised.recorder, raised.boot, raised.deadline_us)
+        deadline = self._now + max(0, raised.deadline_us - raised.raised_us)
+        held = Held(raised.hold, raised.recorder, raised.boot, deadline, None, raised.caused_by)
         kept = request.holds
         if len(kept) >= MOST_HOLDS:
             answered = next((h for h in kept if h.answer is not None), None)
@@ -267,9 +270,7 @@ class _Turn:
                 return
             kept = tuple(h for h in kept if h is not answered)
         request = self._put(replace(request, holds=(*kept, held)))
-        if held.deadline_us <= self._now:
-            self._refuse(request.id, held, "nobody decided while it waited: run it again once approved")
-        elif request.state is ApprovalState.APPROVED:
+        if request.state is ApprovalState.APPROVED:
             self._grant(request, held)
         elif raised.lookup_only:
             self._refuse(request.id, held, "run it again once approved")
@@ -290,11 +291,15 @@ class _Turn:
         by_rule = self._now + request.raised.rule.expires_s * _SECOND_US
         expires = min(by_rule, *(vote.deadline_us for vote in settled.votes))
         request = self._put(replace(request, state=ApprovalState.APPROVED, expires_us=expires))
-        if request.waiting:
-            self._grant(request, request.waiting[0])
+        able = next((held for held in request.waiting if self._approved_for(request, held.caused_by)), None)
+        if able is not None:
+            self._grant(request, able)
+            return
+        for held in request.waiting:
+            self._refuse(request.id, held, "who approved it stands behind this run: run it again to ask others")
 
     def _grant(self, request: Request, held: Held) -> None:
-        settled = self._settled(request)
+        settled = self._settled(request, held.caused_by)
         if settled is None or not settled.approved:
             raise AssertionError("granting what is not approved")  # no caller does: stop before anything is said
         grant = Grant(
@@ -306,6 +311,7 @@ class _Turn:
             votes=tuple(replace(vote, reason="") for vote in settled.votes),
             expires_us=request.expires_us,
             at_us=self._now,
+            caused_by=request.raised.caused_by,
         )
         self._answer(request.id, held, grant)
         request = self._requests[request.id]
@@ -356,21 +362,20 @@ class _Turn:
 
     # --- votes, against today's directory ----------------------------------------
 
-    def _settled(self, request: Request) -> Settled | None:
-        asked = request.raised
+    def _settled(self, request: Request, also: tuple[str, ...] = ()) -> Settled | None:
+        """`also` stand behind the hold that it is for, beside those behind the first."""
+        asked, behind = request.raised, {*request.raised.caused_by, *also}
         said = settles(
-            request.id, asked.commitment, request.votes, self._directory, asked.rule, asked.subject, self._now
+            request.id, asked.commitment, request.votes, self._directory, asked.rule, asked.subject, self._now, behind
         )
         return said if isinstance(said, Settled) else None
 
-    def _still_approved(self, request: Request) -> bool:
-        settled = self._settled(request)
+    def _approved_for(self, request: Request, also: tuple[str, ...] = ()) -> bool:
+        settled = self._settled(request, also)
         return settled is not None and settled.approved
 
     def _objects(self, request: Request, vote: Vote) -> bool:
-        asked = request.raised
-        why = objection(vote, request.id, asked.commitment, self._directory, asked.rule, asked.subject, self._now)
-        return why is not None
+        return objects(request, vote, self._directory, self._now) is not None
 
     def _counts_not(self, request: Request, vote: Vote) -> bool:
         return len(vote.reason) > LONGEST_REASON or self._objects(request, vote)

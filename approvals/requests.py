@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from approvals.state import Request
-from schemas.records import ApprovalRequest, ApproverRule, HoldRaised
+from approvals.votes import Directory, Why, objection
+from schemas.records import ApprovalRequest, ApproverRule, HoldRaised, Vote
 
 
 def same_command(asked: HoldRaised, raised: HoldRaised) -> bool:
@@ -40,4 +41,11 @@ def asked(request: Request) -> ApprovalRequest:
         expires_us=request.expires_us,
         content_session=raised.session,
         content_sha256=raised.content_sha256,
+        caused_by=raised.caused_by,
     )
+
+
+def objects(request: Request, vote: Vote, directory: Directory, now_us: int) -> Why | None:
+    """Why this vote does not count for the request, or None."""
+    about = request.raised
+    return objection(vote, request.id, about.commitment, directory, about.rule, about.subject, now_us, about.caused_by)

@@ -37,6 +37,7 @@ class Held:
     boot: int
     deadline_us: int
     answer: Grant | Refusal | None = None  # None: it waits
+    caused_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +143,16 @@ def decode_state(rest: bytes, requests: Iterable[bytes]) -> State:
 
 def _held(held: Held) -> list[Any]:
     answer = None if held.answer is None else _record(held.answer)
-    return [held.hold, held.recorder, held.boot, held.deadline_us, answer]
+    return [held.hold, held.recorder, held.boot, held.deadline_us, answer, list(held.caused_by)]
 
 
 def _held_back(plain: list[Any]) -> Held:
-    hold, recorder, boot, deadline, answer = plain
-    if answer is None:
-        return Held(HoldId(hold), RecorderId(recorder), boot, deadline)
-    record = decode(base64.b64decode(answer, validate=True))
-    if not isinstance(record, Grant | Refusal):
+    hold, recorder, boot, deadline, answer, *more = plain
+    caused_by = tuple(map(str, more[0])) if more else ()  # rows of 0.1.0 have none
+    record = None if answer is None else decode(base64.b64decode(answer, validate=True))
+    if not isinstance(record, Grant | Refusal | None):
         raise TypeError(f"a {type(record).__name__} where an answer belongs")
-    return Held(HoldId(hold), RecorderId(recorder), boot, deadline, record)
+    return Held(HoldId(hold), RecorderId(recorder), boot, deadline, record, caused_by)
 
 
 def _record(record: HoldRaised | Vote | Grant | Refusal) -> str:

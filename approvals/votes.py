@@ -11,7 +11,8 @@ gateway, the approvals role, an auditor. These are the rules, all of them:
  3. A vote counts only before its deadline; to revoke has none.
  4. A vote counts only if its reviewer is in one of the rule's groups. Being in two
     groups does not make two people.
- 5. Nobody votes on their own: not if the subject is one of the reviewer's identities. To revoke, they may.
+ 5. Nobody votes on their own: not if the subject is one of the reviewer's identities, nor if they stand
+    behind the run that asks (`Directory.behind`). To revoke, they may.
  6. Where the rule wants a reason, a vote without one does not count.
  7. One vote that counts and says deny or revoke is enough; whatever the others say, and
     even if the same reviewer said approve before.
@@ -24,17 +25,25 @@ gateway, the approvals role, an auditor. These are the rules, all of them:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from schemas.ids import ApprovalId
 from schemas.judging import Reviewer
-from schemas.records import ApproverRule, Choice, Vote
+from schemas.records import ApproverRule, Choice, Claim, Vote
 from seal.sign import BadSignature, Domain, Signer, check
 
 LONGEST_REASON = 2_000
 """Characters of a reason; a longer one is refused where it is cast."""
+
+
+CLOCKS_APART_US = 5 * 60 * 1_000_000
+"""How far apart the clocks of reviewers, gateways and the bus may be without an approval ending early.
+
+What ends, ends by the bus's clock, to the second (`machine.py`). A gateway's own check gives this much more, so
+whoever has the bus and the approvals role gains no more than that; a reviewer's program bounds by it what it believes.
+"""
 
 
 class ReasonTooLong(ValueError):
@@ -106,6 +115,11 @@ class Directory:
     def get(self, name: str) -> Reviewer | None:
         return self._by_name.get(name)
 
+    def behind(self, subject: str, claims: Iterable[Claim]) -> tuple[str, ...]:
+        """The reviewers whose identity, or whose run, this is: whoever the subject or a claim's value names."""
+        said = {subject, *(claim.value for claim in claims)}
+        return tuple(sorted(r.name for r in self._by_name.values() if r.name in said or said & set(r.identities)))
+
     def __len__(self) -> int:
         return len(self._by_name)
 
@@ -150,13 +164,14 @@ def settles(
     rule: ApproverRule,
     subject: str,
     now_us: int,
+    caused_by: Collection[str] = (),
 ) -> Settled | Open:
     """What these votes, in any order, say of the request now."""
     approvals: dict[str, Vote] = {}
     denials: list[Vote] = []
     ignored: list[Ignored] = []
     for vote in votes:
-        why = objection(vote, request, commitment, directory, rule, subject, now_us)
+        why = objection(vote, request, commitment, directory, rule, subject, now_us, caused_by)
         if why is None and vote.choice is Choice.APPROVE and vote.reviewer in approvals:
             why = Why.AGAIN
         if why is not None:
@@ -182,6 +197,7 @@ def objection(
     rule: ApproverRule,
     subject: str,
     now_us: int,
+    caused_by: Collection[str] = (),
 ) -> Why | None:
     """Why this vote by itself does not count, or None. The cheap rules first, the signature last."""
     if vote.request != request:
@@ -196,7 +212,7 @@ def objection(
     if vote.choice is not Choice.REVOKE:
         if vote.deadline_us <= now_us:
             return Why.LATE
-        if subject in reviewer.identities or subject == reviewer.name:
+        if subject in reviewer.identities or reviewer.name in (subject, *caused_by):
             return Why.OWN
     if rule.reason_required and vote.reason_sha256 == reason_digest(request, ""):
         return Why.NO_REASON

@@ -17,7 +17,7 @@ from evidence.tables import Query, as_json, chosen, derive, draw
 from ledger.note import VerifierKey
 from schemas.ids import ApprovalId
 from schemas.judging import Reviewer
-from schemas.records import ApprovalRequest, Grant, KeyEnrolled, Released
+from schemas.records import ApprovalRequest, Grant, HoldGone, KeyEnrolled, Over, Released
 from seal.keyfiles import Enrolled
 from seal.sign import BadSignature, Domain
 from seal.sign import check as check_signature
@@ -169,7 +169,14 @@ def _votes(log: Log, parts: Mapping[str, bytes]) -> None:
             log.found(Code.MISSING, f"entry {index}: a grant without its approval request")
             continue
         said = settles(
-            body.request, request.commitment, body.votes, directory, request.rule, request.subject, body.at_us
+            body.request,
+            request.commitment,
+            body.votes,
+            directory,
+            request.rule,
+            request.subject,
+            body.at_us,
+            request.caused_by,
         )
         if isinstance(said, Settled) and said.approved and body.commitment == request.commitment:
             granted.add((body.request, body.commitment))
@@ -179,6 +186,13 @@ def _votes(log: Log, parts: Mapping[str, bytes]) -> None:
     for index, body in bodies:
         if isinstance(body, Released) and (body.request, body.commitment) not in granted:
             log.found(Code.MISSING, f"entry {index}: a command was released without a valid grant in the log")
+    undone = {body.hold for _, body in bodies if isinstance(body, HoldGone) and body.why == Over.UNDONE}
+    used: set[ApprovalId] = set()
+    for index, body in bodies:
+        if isinstance(body, Released) and body.hold not in undone:
+            if body.request in used:
+                log.found(Code.EXTRA, f"entry {index}: a second command was released on one approval")
+            used.add(body.request)
 
 
 def _reviewer(said: dict[str, object]) -> Reviewer:

@@ -32,6 +32,7 @@ from schemas.records import (
     HoldGone,
     KeyEnrolled,
     MaskingFailed,
+    Over,
     PolicyInForce,
     Refusal,
     Released,
@@ -187,6 +188,8 @@ def exceptional(e: Indexed) -> str:
         return "result unknown"
     if isinstance(body, Exchange) and not body.effects_complete and body.result is Result.EXECUTED:
         return "effects not fully known"
+    if isinstance(body, HoldGone) and body.why == Over.UNVERIFIED:
+        return "a grant that its gateway did not accept"
     if isinstance(body, SessionClosed) and body.reason.value == "cut":
         return "session cut"
     return ""

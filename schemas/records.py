@@ -200,6 +200,7 @@ class HeldCommand:
     raised_us: int
     deadline_us: int
     lookup_only: bool  # in a used transaction: answer now or never
+    caused_by: tuple[str, ...] = ()  # reviewers who stand behind the run: they may not vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +383,7 @@ class ApprovalRequest:
     expires_us: int
     content_session: SessionId  # whose content key opens the masked text
     content_sha256: bytes
+    caused_by: tuple[str, ...] = ()  # reviewers who stand behind the run: they may not vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +413,7 @@ class Grant:
     votes: tuple[Vote, ...]
     expires_us: int
     at_us: int
+    caused_by: tuple[str, ...] = ()  # of the first hold: in the commitment
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +466,7 @@ class HoldRaised:
     lookup_only: bool
     content: bytes  # masked command, encrypted under the session's content key
     content_sha256: bytes
+    caused_by: tuple[str, ...] = ()  # reviewers who stand behind the run: they may not vote
 
 
 @dataclass(frozen=True, slots=True)

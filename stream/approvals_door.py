@@ -6,7 +6,7 @@
     POST /approvals/{id}/votes    a Vote as JSON; 202                  the vote's own signature
 
 A signed request is `Authorization: Tallystick <name> <unix seconds> <base64 Ed25519>`
-over "METHOD path seconds" (domain REVIEWER_REQUEST), within a minute of our clock.
+over "METHOD path seconds" (domain REVIEWER_REQUEST), within five minutes of our clock.
 The door decides nothing: a vote goes to the topic, and the step and every gateway
 check it again. It logs no path, body or name.
 """
@@ -27,8 +27,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from approvals.requests import objects
 from approvals.state import Request, State
-from approvals.votes import LONGEST_REASON, Directory, objection
+from approvals.votes import CLOCKS_APART_US, LONGEST_REASON, Directory
 from bus.topics import APPROVALS, BusDown, Producer
 from schemas.codec import encode
 from schemas.ids import ApprovalId, SessionId
@@ -40,7 +41,7 @@ from seal.sign import BadSignature, Domain, Signer, check
 from stream.places import hold_place
 
 LARGEST_BODY = 16 * 1024
-CLOCKS_APART_S = 60
+CLOCKS_APART_S = CLOCKS_APART_US // 1_000_000
 _HEADERS = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -126,6 +127,7 @@ class Door:
                 "effects_complete": raised.effects_complete,
                 "signals": [{"id": signal} | self._explain(signal) for signal in raised.signals],
                 "policy_version": raised.policy_version,
+                "now_us": self._state().now_us,
                 "votes": [
                     {"reviewer": v.reviewer, "choice": v.choice.value, "reason": v.reason, "cast_us": v.cast_us}
                     for v in request.votes
@@ -144,12 +146,11 @@ class Door:
         if not (request.live if revokes else request.state is ApprovalState.PENDING):
             what = "take back" if revokes else "vote on"
             raise Refuse(409, f"the request is {request.state.value}: there is nothing to {what}")
-        raised, now_us = request.raised, int(self._now() * 1_000_000)
-        why = objection(vote, request.id, raised.commitment, self._directory, raised.rule, raised.subject, now_us)
+        why = objects(request, vote, self._directory, self._state().now_us)
         if why is not None:
             raise Refuse(403, f"the vote does not count: {why.value}")
         try:
-            await self._producer.send(APPROVALS, [(raised.recorder.encode(), encode(vote))])
+            await self._producer.send(APPROVALS, [(request.raised.recorder.encode(), encode(vote))])
         except BusDown:
             raise Refuse(503, "the bus is down: send the vote again") from None
         return JSONResponse({"accepted": True}, status_code=202)
@@ -198,6 +199,7 @@ def _summary(request: Request) -> dict[str, Any]:
         "id": request.id,
         "state": request.state.value,
         "subject": raised.subject,
+        "caused_by": list(raised.caused_by),
         "target": raised.target,
         "environment": raised.environment,
         "effects": [{"effect": e.effect, "relation": e.relation} for e in raised.effects],

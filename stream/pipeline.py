@@ -419,4 +419,5 @@ def _raised(segment: JournalSegment, facts: SessionFacts, held: HeldCommand, hol
         lookup_only=held.lookup_only,
         content=sealed,
         content_sha256=hold.content_sha256,
+        caused_by=held.caused_by,
     )

@@ -40,7 +40,9 @@ class Asked:
     reason_required: bool
     opened_us: int
     expires_us: int
+    now_us: int  # by the clock that these two are of
     waiting: int
+    caused_by: tuple[str, ...]  # reviewers who may not vote on it
     votes: tuple[tuple[str, str, str], ...]  # reviewer, choice, reason
 
 
@@ -68,6 +70,8 @@ def read_asked(plain: Mapping[str, Any], request: str) -> Asked:
             reason_required=rule["reason_required"] is not False,
             opened_us=int(plain["opened_us"]),
             expires_us=int(plain["expires_us"]),
+            now_us=int(plain["now_us"]),
+            caused_by=tuple(map(str, plain["caused_by"])),
             waiting=int(plain["waiting"]),
             votes=tuple((str(v["reviewer"]), str(v["choice"]), str(v["reason"])) for v in plain["votes"]),
         )
@@ -118,6 +122,7 @@ def shown(asked: Asked, width: int, most: int) -> list[str]:
     people = "person" if asked.quorum == 1 else "people"
     lines += [
         f"needs       {asked.quorum} {people} of {', '.join(map(visible, asked.groups))}  (rule {visible(asked.rule)})",
+        *[f"behind it   {visible(name)}: no vote of theirs counts" for name in asked.caused_by],
         f"ends        {iso(asked.expires_us)[:19]}Z; {asked.waiting} waiting on the wire",
         f"commitment  {asked.commitment.hex()[:16]}…",
     ]

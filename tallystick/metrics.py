@@ -58,6 +58,7 @@ ALARMS = (
     "another approvals topic",
     "another journal topic",
     "another recorder of this name",
+    "bad grant",
     "gap",
     "message not accepted",
     "messages lost",

@@ -19,8 +19,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from approvals import grants, votes
-from approvals.canonical import canonical
+from approvals.canonical import canonical, committed
 from bus.topics import BusDown, Consumer, OffsetLost
 from ingest.postgres import refuse, resolve
 from ingest.postgres.refuse import Refusal
@@ -49,6 +51,7 @@ from wire.postgres import messages as wire
 from wire.postgres.reader import HEADER
 
 Answer = Grant | RefusalRecord
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -168,6 +171,7 @@ class Desk:
         bind = wire.parse_bind(whole[HEADER:]) if message.kind == 0x42 else None
         what = self._canonical(relay, message, whole, resolved)
         salt = digest.commitment_salt(self.match_secret, hold)
+        caused_by = self._behind(relay)
         now = self.clock_us()
         seconds = self.settings.lookup_seconds if lookup_only else self.settings.wire_seconds
         return HeldCommand(
@@ -179,13 +183,17 @@ class Desk:
             param_oids=_types(relay, message),
             resolved=resolved,
             match_key=digest.match_key(self.match_secret, what),
-            commitment=digest.commitment(salt, what),
+            commitment=digest.commitment(salt, committed(what, caused_by)),
             salt=salt,
             rule=rule,
             raised_us=now,
             deadline_us=now + int(seconds * 1_000_000),
             lookup_only=lookup_only,
+            caused_by=caused_by,
         )
+
+    def _behind(self, relay: Relay) -> tuple[str, ...]:
+        return self.directory.behind(relay.facts.subject, relay.facts.claims)
 
     async def _settle(self, relay: Relay, message: Message, whole: bytes, held: HeldCommand) -> Refusal | None:
         answer_later = asyncio.get_running_loop().create_future()
@@ -253,7 +261,9 @@ class Desk:
             case ApprovalState.CANCELLED:
                 return refuse.cancelled(held.hold)
             case ApprovalState.RESERVED | ApprovalState.USED | ApprovalState.SUPERSEDED:
-                return refuse.approval_gone(answer.request, held.hold, answer.state)
+                return refuse.approval_gone(answer.request, held.hold, f"is {answer.state.value}")
+            case ApprovalState.APPROVED:
+                return refuse.approval_gone(answer.request, held.hold, "was approved by who stands behind this run")
         return refuse.expired(answer.request, held.hold, self.approvals_url)
 
     # --- release ----------------------------------------------------------------------
@@ -276,12 +286,14 @@ class Desk:
                 what,
                 held.rule,
                 relay.facts.subject,
+                self._behind(relay),
                 self.directory,
                 self.used,
                 self.match_secret,
                 self.clock_us(),
             )
         except grants.BadGrant as bad:
+            _log.error("alarm", alarm="bad grant", request=grant.request, hold=held.hold, why=bad.flaw.value)
             self._gone(relay, held.hold, Over.UNVERIFIED)
             return refuse.unverified(grant.request, held.hold, bad.flaw.value)
         try:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from schemas.ids import ApprovalId, HoldId
-from schemas.records import ApprovalState, Refused, Refusing
+from schemas.records import Refused, Refusing
 from wire.postgres import messages as wire
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -128,12 +128,12 @@ def revoked(request: ApprovalId, hold: HoldId) -> Refusal:
     )
 
 
-def approval_gone(request: ApprovalId, hold: HoldId, state: ApprovalState) -> Refusal:
-    """Another run uses or used it, or the policy asks for other votes by now."""
+def approval_gone(request: ApprovalId, hold: HoldId, why: str) -> Refusal:
+    """Another run uses or used it, its votes are not for this run, or the policy asks for others by now."""
     return Refusal(
         Refusing.EXPIRED,
         NEEDS_APPROVAL,
-        f"tallystick: approval request {request} is {state.value}",
+        f"tallystick: approval request {request} {why}",
         "The command did not run. Run it again to ask again.",
         hold,
     )

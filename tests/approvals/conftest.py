@@ -20,7 +20,7 @@ RULE = ApproverRule("dba", ("dba", "security"), 2, 3600)
 
 @dataclass(frozen=True)
 class Office:
-    """Reviewers: ann (in two groups) and bob may vote; own is the requester's own person; guest is in no group of
+    """Reviewers: ann (in two groups) bob and cyd may vote; own is the requester's own person; guest is in no group of
     the rule."""
 
     rule: ApproverRule = RULE
@@ -37,6 +37,7 @@ class Office:
             [
                 person("ann", ("dba", "security")),
                 person("bob", ("dba",)),
+                person("cyd", ("security",)),
                 person("own", ("dba",), self.subject),
                 person("guest", ("guests",)),
             ]

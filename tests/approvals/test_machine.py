@@ -241,6 +241,44 @@ def test_a_word_of_a_newer_gateway_says_that_it_ran(desk: Desk) -> None:
     assert desk.standing(hold) is ApprovalState.USED
 
 
+# --- nobody's own -----------------------------------------------------------------------
+
+
+def test_an_approval_is_not_for_a_run_that_a_voter_stands_behind(desk: Desk) -> None:
+    hold = desk.office.hold(1, lookup_only=True)
+    anns, cyds = desk.office.hold(2, caused_by=("ann",)), desk.office.hold(3, caused_by=("cyd",))
+    desk.give(hold)
+    desk.approve(hold)
+    assert desk.give(anns) == [Pending(anns.hold, anns.recorder, approval_id(anns.hold))]
+    assert isinstance(desk.give(cyds)[0], Grant)
+
+
+def test_of_those_that_wait_the_one_that_no_voter_stands_behind_is_granted(desk: Desk) -> None:
+    one, anns, other = desk.office.hold(1), desk.office.hold(2, caused_by=("ann",)), desk.office.hold(3)
+    for hold in (one, anns, other):
+        desk.give(hold)
+    desk.over(one, "client left")
+    grant, refusal = desk.approve(one)
+    assert (grant.hold, refusal.hold) == (other.hold, anns.hold)
+
+
+def test_where_a_voter_stands_behind_all_that_waits_they_are_told_and_the_approval_stays(desk: Desk) -> None:
+    hold, anns = desk.office.hold(1, lookup_only=True), desk.office.hold(2, caused_by=("ann",))
+    desk.give(hold)
+    desk.give(anns)
+    (refusal,) = desk.approve(hold)
+    assert (refusal.hold, refusal.state) == (anns.hold, ApprovalState.APPROVED)
+    assert isinstance(desk.give(desk.office.hold(3))[0], Grant)
+
+
+def test_who_stands_behind_the_first_run_does_not_count(desk: Desk) -> None:
+    hold = desk.office.hold(1, caused_by=("ann",))
+    desk.give(hold)
+    assert desk.approve(hold) == []
+    (grant,) = desk.give(desk.office.vote("cyd", hold))
+    assert ([v.reviewer for v in grant.votes], grant.caused_by) == (["bob", "cyd"], ("ann",))
+
+
 # --- taken back ------------------------------------------------------------------------
 
 
@@ -323,13 +361,28 @@ def test_a_hold_past_its_deadline_is_refused_and_its_request_stays(desk: Desk) -
     assert desk.standing(hold) is ApprovalState.APPROVED
 
 
-def test_a_late_hold_does_not_use_up_an_approval(desk: Desk) -> None:
+def test_a_hold_that_was_given_up_before_it_came_does_not_use_up_an_approval(desk: Desk) -> None:
     hold, late = desk.office.hold(1), desk.office.hold(2)
     desk.give(hold)
     desk.give(Tick(), 300)
     desk.approve(hold, 301)
-    assert isinstance(desk.give(late, 302)[0], Refusal)
+    assert isinstance(desk.give(late, 302)[0], Grant)
+    desk.over(late, Over.TIMEOUT, 302)
     assert desk.standing(hold) is ApprovalState.APPROVED
+
+
+@pytest.mark.parametrize("apart_s", [-299, 0, 299])
+def test_a_gateways_clock_ends_nothing_early_or_late(desk: Desk, apart_s: int) -> None:
+    at = T0 + apart_s * SECOND
+    short = replace(desk.office.rule, expires_s=10)
+    hold = desk.office.hold(1, at, rule=short, deadline_us=at + 5 * SECOND)
+    assert isinstance(desk.give(hold)[0], Pending)
+    assert desk.give(Tick(), 4.9) == []
+    assert [m.state for m in desk.give(Tick(), 5)] == [ApprovalState.PENDING]
+    desk.give(Tick(), 9.9)
+    assert desk.standing(hold) is ApprovalState.PENDING
+    desk.give(Tick(), 10)
+    assert desk.standing(hold) is ApprovalState.EXPIRED
 
 
 def test_a_request_nobody_decides_expires(desk: Desk) -> None:
@@ -407,6 +460,6 @@ def test_the_state_is_bounded(desk: Desk) -> None:
 
 
 def test_a_hold_that_comes_hours_late_is_not_asked_about(desk: Desk) -> None:
-    (refusal,) = desk.give(desk.office.hold(1), 3600)
+    (refusal,) = desk.give(desk.office.hold(1), 3600 + 300)
     assert refusal.state is ApprovalState.EXPIRED
     assert desk.state.requests == {}

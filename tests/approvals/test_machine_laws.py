@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from approvals import grants
+from approvals.canonical import committed
 from approvals.machine import KEEP_US, Enter, Output, Say, step
 from approvals.state import State, decode_state, encode_request, encode_rest
 from schemas.ids import ApprovalId, HoldId, RecorderId
@@ -43,7 +44,7 @@ T0 = 1_700_000_000 * SECOND
 COMMANDS = (b"a" * 32, b"b" * 32)
 RECORDERS = (RecorderId("db.0.aaaaaaaa"), RecorderId("db.1.bbbbbbbb"))
 MATCH = b"k" * 32
-ELIGIBLE = ("ann", "bob")
+ELIGIBLE = ("ann", "bob", "cyd")
 RARELY = st.integers(0, 2).map(lambda n: n == 2)
 MOVES = {
     ApprovalState.PENDING: {"EXPIRED", "CANCELLED", "REVOKED", "SUPERSEDED"},
@@ -108,16 +109,19 @@ class Approvals(RuleBasedStateMachine):
         recorder=st.sampled_from(RECORDERS),
         lookup=st.booleans(),
         strict=RARELY,
+        behind=st.sampled_from([(), (), ("ann",), ("bob",)]),
     )
-    def a_command_is_held(self, command: bytes, recorder: RecorderId, lookup: bool, strict: bool) -> None:
+    def a_command_is_held(
+        self, command: bytes, recorder: RecorderId, lookup: bool, strict: bool, behind: tuple[str, ...]
+    ) -> None:
         changes = {"match_key": command, "recorder": recorder, "lookup_only": lookup, "boot": self.boots[recorder]}
-        changes["rule"] = replace(self.office.rule, reason_required=strict)
+        changes |= {"rule": replace(self.office.rule, reason_required=strict), "caused_by": behind}
         hold = self.office.hold(len(self.holds) + 1, self.now, **changes)
-        hold = replace(hold, commitment=commitment(commitment_salt(MATCH, hold.hold), command))
+        hold = replace(hold, commitment=commitment(commitment_salt(MATCH, hold.hold), committed(command, behind)))
         self.holds[hold.hold] = self.gateways[recorder].waiting[hold.hold] = hold
         self._give(hold)
 
-    @rule(data=st.data(), name=st.sampled_from(["ann", "bob", "own", "guest", "mallory"]), deny=st.booleans())
+    @rule(data=st.data(), name=st.sampled_from(["ann", "bob", "cyd", "own", "guest", "mallory"]), deny=st.booleans())
     def somebody_votes(self, data: st.DataObject, name: str, deny: bool) -> None:
         if self.asked:
             first = self.asked[data.draw(st.sampled_from(sorted(self.asked)))].first
@@ -136,7 +140,7 @@ class Approvals(RuleBasedStateMachine):
     @rule(recorder=st.sampled_from(RECORDERS), undone=st.booleans())
     def a_command_runs_again(self, recorder: RecorderId, undone: bool) -> None:
         """What people do most, so that long stories come about: until it runs, and to its end."""
-        self.a_command_is_held(COMMANDS[0], recorder, False, False)
+        self.a_command_is_held(COMMANDS[0], recorder, False, False, ())
         self.all_that_waits_is_approved(100_000)
         self.a_gateway_reads(recorder)
         for hold in list(self.gateways[recorder].running):
@@ -265,9 +269,8 @@ class Approvals(RuleBasedStateMachine):
         if hold is None:
             return None
         try:
-            voters = grants.check(
-                grant, hold.match_key, hold.rule, hold.subject, self.directory, gateway.uses, MATCH, self.now
-            )
+            asks = (hold.match_key, hold.rule, hold.subject, hold.caused_by)
+            voters = grants.check(grant, *asks, self.directory, gateway.uses, MATCH, self.now)
         except grants.BadGrant as bad:
             return bad.flaw
         del gateway.waiting[grant.hold]
@@ -282,6 +285,7 @@ class Approvals(RuleBasedStateMachine):
         said = {v.reviewer for v in self.signed if self._counts(v, first)}
         assert set(voters) <= said, "who did not approve"
         assert len(set(voters)) >= self.office.rule.quorum, "too few people"
+        assert not set(voters) & {*hold.caused_by, *first.caused_by}, "their own"
         assert hold.boot == self.boots[recorder]
         assert self.forging or first.rule.reason_required or not hold.rule.reason_required
         before = [run for run in self.ran if run.request == grant.request]
@@ -333,6 +337,7 @@ class Approvals(RuleBasedStateMachine):
             return
         assert asked.state is ApprovalState.PENDING
         assert vote.reviewer in ELIGIBLE
+        assert vote.reviewer not in asked.first.caused_by
         assert vote.deadline_us > self.now
         if vote.choice is Choice.DENY:
             asked.state = ApprovalState.DENIED
@@ -359,7 +364,9 @@ class Approvals(RuleBasedStateMachine):
         assert asked.state is ApprovalState.APPROVED, "granted without a standing approval, or twice"
         assert not asked.revoked
         asked.granted = grant.hold
-        assert {v.reviewer for v in grant.votes} == {"ann", "bob"}
+        people = {v.reviewer for v in grant.votes}
+        assert people <= set(ELIGIBLE) - {*hold.caused_by, *asked.first.caused_by}
+        assert len(people) == self.office.rule.quorum
         assert all(v.deadline_us > self.now and v.choice is Choice.APPROVE for v in grant.votes)
         assert grant.commitment == asked.first.commitment
         assert hold.match_key == asked.first.match_key
@@ -372,7 +379,8 @@ class Approvals(RuleBasedStateMachine):
             return
         for request in self.state.requests.values():
             assert request.state is self.asked[request.id].state
-            assert request.live or not request.waiting, "an ended request leaves nobody waiting"
+            pending = request.state is ApprovalState.PENDING
+            assert pending or not request.waiting, "a decided request leaves nobody waiting"
 
     @invariant()
     def every_hold_past_its_deadline_has_its_answer(self) -> None:
@@ -404,10 +412,12 @@ class Forging(Approvals):
         votes = tuple(v for v in said if v.choice is Choice.APPROVE)
         until = self.now + 100_000 * SECOND
         grant = Grant(hold.hold, hold.recorder, request, first.hold, first.commitment, votes, until, self.now)
+        grant = replace(grant, caused_by=first.caused_by)
         mine = {"commitment": hold.commitment, "first_hold": hold.hold, "request": approval_id(hold.hold)}
         changes: list[dict[str, Any]] = [
             {"request": approval_id(other.hold)},
             {"first_hold": other.hold},
+            {"caused_by": ()},
             {"commitment": other.commitment},
             mine,
             mine | {"votes": tuple(replace(v, request=mine["request"], commitment=hold.commitment) for v in votes)},

@@ -22,7 +22,7 @@ def busy(office: Any) -> State:
     given = [one, two, lookup, late, denied, BootStarted(one.recorder, 3), office.vote("guest", one)]
     given += [office.vote(name, lookup) for name in ("ann", "bob")]
     given += [office.vote("ann", denied, Choice.DENY), office.hold(6, boot=3), office.vote("bob", one)]
-    used = office.hold(7, match_key=b"u" * 32, boot=3)
+    used = office.hold(7, caused_by=("cyd",), match_key=b"u" * 32, boot=3)
     given += [used, *(office.vote(name, used) for name in ("ann", "bob"))]
     state = State()
     for one_input in given:

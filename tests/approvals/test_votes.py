@@ -22,7 +22,7 @@ from approvals.votes import (
 )
 from schemas.ids import ApprovalId
 from schemas.judging import Reviewer
-from schemas.records import ApproverRule, Choice, Vote
+from schemas.records import ApproverRule, Choice, Claim, Vote
 from seal.sign import Signer
 
 REQUEST = ApprovalId("req-aaaaaaaaaaaaaaaa")
@@ -47,8 +47,8 @@ def vote(name: str, choice: Choice = Choice.APPROVE, **changes: object) -> Vote:
     return cast(KEYS[name], REQUEST, choice=choice, **how)  # type: ignore[arg-type]
 
 
-def say(*votes: Vote, rule: ApproverRule = RULE, now: int = NOW) -> Settled | Open:
-    return settles(REQUEST, COMMITMENT, votes, DIRECTORY, rule, SUBJECT, now)
+def say(*votes: Vote, rule: ApproverRule = RULE, now: int = NOW, behind: tuple[str, ...] = ()) -> Settled | Open:
+    return settles(REQUEST, COMMITMENT, votes, DIRECTORY, rule, SUBJECT, now, behind)
 
 
 def test_a_quorum_of_distinct_people_approves() -> None:
@@ -76,6 +76,26 @@ def test_one_revocation_is_enough_even_of_ones_own_and_after_its_deadline() -> N
         settled = say(vote("ann"), vote("bob"), vote(name, Choice.REVOKE, deadline_us=NOW - 1))
         assert isinstance(settled, Settled)
         assert not settled.approved
+
+
+def test_who_stands_behind_the_run_does_not_count() -> None:
+    said = say(vote("ann"), vote("bob"), behind=("bob",))
+    assert isinstance(said, Open)
+    assert [i.why for i in said.ignored] == [Why.OWN]
+
+
+BEHIND = [
+    ("ci:deploy", {}, ("own",)),  # an identity of theirs
+    ("ann", {}, ("ann",)),  # themselves
+    ("ci", {"actor": "bob"}, ("bob",)),  # a run that they started
+    ("ci", {"actor": "ci:deploy", "email": "ann"}, ("ann", "own")),
+    ("ci", {"repository": "ann/app"}, ()),
+]
+
+
+@pytest.mark.parametrize(("subject", "claims", "behind"), BEHIND, ids=range(len(BEHIND)))
+def test_who_stands_behind_a_run(subject: str, claims: dict[str, str], behind: tuple[str, ...]) -> None:
+    assert DIRECTORY.behind(subject, [Claim(*pair) for pair in claims.items()]) == behind
 
 
 def test_a_quorum_of_none_is_still_one() -> None:

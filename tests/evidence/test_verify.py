@@ -11,9 +11,10 @@ import pytest
 from approvals.votes import cast
 from evidence import archive
 from evidence.bundle import Keys, build
+from evidence.logcheck import Indexed
 from evidence.outcome import Code
 from evidence.population import count
-from evidence.tables import Query, cell
+from evidence.tables import Query, cell, exceptional
 from evidence.verify import verify
 from ledger import layout
 from ledger.batch import Consumed, Cursor, Item, decode, encode
@@ -36,6 +37,7 @@ from schemas.records import (
     Exchange,
     Gap,
     Grant,
+    HoldGone,
     KeyEnrolled,
     LedgerAdopted,
     LedgerEntry,
@@ -171,6 +173,29 @@ def test_a_grant_whose_votes_are_not_the_reviewers_is_found(tmp_path: Path) -> N
     forger = Signer("ann", bytes(32))
     made, w = bundle(tmp_path, bodies(voter=forger))
     assert code(tmp_path, made, w) is Code.ALTERED
+
+
+def test_a_vote_by_who_stands_behind_the_run_is_found(tmp_path: Path) -> None:
+    theirs = [replace(b, caused_by=("ann",)) if isinstance(b, ApprovalRequest) else b for b in bodies()]
+    made, w = bundle(tmp_path, theirs)
+    assert code(tmp_path, made, w) is Code.ALTERED
+
+
+@pytest.mark.parametrize(("why", "found"), [("kept", Code.EXTRA), ("undone", Code.VALID)])
+def test_a_second_release_on_one_approval_is_found_unless_the_first_was_undone(
+    tmp_path: Path, why: str, found: Code
+) -> None:
+    again = HoldId("hold-" + "2" * 32)
+    more = [HoldGone(HOLD, why, 62), Released(again, REQUEST, COMMITMENT, ("p1",), 63)]
+    at = next(n for n, b in enumerate(bodies()) if isinstance(b, Released)) + 1
+    made, w = bundle(tmp_path, [*bodies()[:at], *more, *bodies()[at:]])
+    assert code(tmp_path, made, w) is found
+
+
+def test_a_grant_that_was_not_accepted_is_an_exception() -> None:
+    for why, found in (("unverified", True), ("timeout", False)):
+        (entry,) = entries([HoldGone(HOLD, why, 62)])
+        assert bool(exceptional(Indexed(1, b"", entry, b""))) is found
 
 
 def test_an_enrolment_that_the_root_did_not_sign_is_found(tmp_path: Path) -> None:

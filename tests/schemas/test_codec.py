@@ -16,8 +16,24 @@ from hypothesis import strategies as st
 
 from schemas import codec
 from schemas.avro import RECORDS, bare, hints, schema_of, union_members
-from schemas.ids import Position, RecorderId, Source
-from schemas.records import JournalSegment, LedgerAlive, LedgerEntry, PolicyInForce, Vote
+from schemas.ids import ApprovalId, HoldId, Position, RecorderId, SessionId, Source
+from schemas.records import (
+    ApprovalRequest,
+    ApproverRule,
+    Band,
+    Choice,
+    Claim,
+    CommandKind,
+    Effect,
+    Grant,
+    HeldCommand,
+    HoldRaised,
+    JournalSegment,
+    LedgerAlive,
+    LedgerEntry,
+    PolicyInForce,
+    Vote,
+)
 
 LONG = st.integers(-(2**63), 2**63 - 1)
 
@@ -87,7 +103,7 @@ def test_an_older_reader_reads_a_newer_writer_and_the_other_way_round() -> None:
 
 
 # A record as each earlier release wrote it. For ever: a log and a journal of then must be read now.
-OLD = {
+OLD: dict[str, tuple[str, Any]] = {
     "LedgerEntry-1": (
         "c301c1e7ea1dfae7cef30e73686172643a30020406082a02760462790a",
         LedgerEntry(Source("shard:0"), Position(1, 2, 3), 4, body=PolicyInForce("v", "by", 5)),
@@ -95,6 +111,94 @@ OLD = {
     "LedgerEntry-2": (
         "c3014c0ef23b5173d74c0e73686172643a30020406082a02760462790a",
         LedgerEntry(Source("shard:0"), Position(1, 2, 3), 4, body=PolicyInForce("v", "by", 5)),
+    ),
+    "LedgerEntry-3": (
+        "c30111cb8d7611d24591027302040608100a7265712d310c686f6c642d310a722f312f310463690464621470726f64756374696f6e0263"
+        "06646261020664626100047801a001086869676802025300020c64656c65746502740002040a722f312f310268",
+        LedgerEntry(
+            Source("s"),
+            Position(1, 2, 3),
+            4,
+            body=ApprovalRequest(
+                ApprovalId("req-1"),
+                HoldId("hold-1"),
+                SessionId("r/1/1"),
+                "ci",
+                "db",
+                "production",
+                b"c",
+                ApproverRule("dba", ("dba",), 2, 60, True),
+                80,
+                Band.HIGH,
+                ("S",),
+                (Effect("delete", "t"),),
+                1,
+                2,
+                SessionId("r/1/1"),
+                b"h",
+            ),
+        ),
+    ),
+    "HeldCommand-1": (
+        "c3011231bf46fd6d22c30c686f6c642d310c73696d706c65027404020276000004000200022e0002026e027600026d0263027306646261"
+        "020664626100047801020401",
+        HeldCommand(
+            HoldId("hold-1"),
+            CommandKind.SIMPLE,
+            "t",
+            (b"v", None),
+            (0, 1),
+            (23,),
+            (Claim("n", "v"),),
+            b"m",
+            b"c",
+            b"s",
+            ApproverRule("dba", ("dba",), 2, 60, True),
+            1,
+            2,
+            True,
+        ),
+    ),
+    "HoldRaised-1": (
+        "c301d8b37812f4e343c30c686f6c642d310272020a722f312f310463690464621470726f64756374696f6e026d02630664626102066462"
+        "6100047801020c64656c65746502740001a001086869676802025300027602040002780268",
+        HoldRaised(
+            HoldId("hold-1"),
+            RecorderId("r"),
+            1,
+            SessionId("r/1/1"),
+            "ci",
+            "db",
+            "production",
+            b"m",
+            b"c",
+            ApproverRule("dba", ("dba",), 2, 60, True),
+            (Effect("delete", "t"),),
+            True,
+            80,
+            Band.HIGH,
+            ("S",),
+            "v",
+            1,
+            2,
+            False,
+            b"x",
+            b"h",
+        ),
+    ),
+    "Grant-1": (
+        "c301d5c1513f060ebc4f0c686f6c642d3102720a7265712d310c686f6c642d310263020a7265712d31026306616e6e0e617070726f7665"
+        "02720604027300000806",
+        Grant(
+            HoldId("hold-1"),
+            RecorderId("r"),
+            ApprovalId("req-1"),
+            HoldId("hold-1"),
+            b"c",
+            (Vote(ApprovalId("req-1"), b"c", "ann", Choice.APPROVE, b"r", 3, 2, b"s"),),
+            4,
+            3,
+        ),
     ),
     "JournalSegment-1": (
         "c301cd3b3149dc2f99820c64622e302e61020406080a0c0863636363026b0273026701027802066f6e6500",

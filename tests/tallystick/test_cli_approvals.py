@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pty
@@ -40,6 +41,8 @@ from seal import content, keyfiles
 from seal.digest import approval_id
 from stream.approvals_door import Door
 from stream.places import hold_place
+from tallystick.asked import Asked
+from tallystick.cli_approvals import deadline
 from tests.tallystick.deployment import EVIL, tallystick
 
 KEY = b"k" * 32
@@ -204,6 +207,17 @@ def test_a_revocation_takes_back_what_others_approved(desk: Desk) -> None:
     assert "your revoke is counted; the request is revoked" in said
     assert "nothing to revoke" in desk.run("revoke", REQUEST, "--reason", "x", "--yes", code=1)
     assert [v.choice for v in desk.approvals.votes] == [Choice.APPROVE, Choice.REVOKE]
+
+
+@pytest.mark.parametrize(("apart_s", "off_s"), [(0, 0), (-299, 0), (299, 0), (-900, 600), (900, -600)])
+def test_a_vote_ends_by_the_clock_that_counts_and_a_lying_one_is_not_believed(apart_s: int, off_s: int) -> None:
+    """`apart_s`: the door's clock from the reviewer's; `off_s`: the vote's end from the rule's."""
+    now = 10**15
+    theirs = now + apart_s * 10**6
+    asked = Asked(
+        **{f.name: None for f in dataclasses.fields(Asked)} | {"now_us": theirs, "opened_us": 5, "expires_us": 65}
+    )
+    assert deadline(asked, now) == theirs + 60 + off_s * 10**6
 
 
 def test_a_quorum_of_two_needs_two(desk: Desk) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +103,7 @@ class Grants:
         end = now + 60_000_000
         vote = votes.cast(ANA, request, held.commitment, Choice.APPROVE, end, "fine", now)
         grant = Grant(held.hold, self.recorder, request, held.hold, held.commitment, (vote,), end, now)
+        grant = dataclasses.replace(grant, caused_by=held.caused_by)
         self._queue.append(encode(self.change(grant)))
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
@@ -182,17 +185,20 @@ def settings_for(postgres: Any, **changes: Any) -> GatewaySettings:
 
 @pytest.fixture
 def make_bench(postgres: Any, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    import dataclasses
-
     made: list[Running] = []
 
-    def make(base: Rules = REVIEWED, **changes: Any) -> Bench:
+    def make(base: Rules = REVIEWED, *, reviewed: bool = True, apart_s: float = 0, **changes: Any) -> Bench:
+        """`reviewed`: ana, alone, may approve everything. `apart_s`: how far the gateway's clock is off."""
         journal = MemoryJournal()
         grants = Grants(journal)
         groups = tuple(g for a in REVIEWED.approvers for g in a.groups)
-        policy = dataclasses.replace(base, reviewers=(Reviewer("ana", ANA.public, groups),))
+        only = (Reviewer("ana", ANA.public, groups),)
+        policy = dataclasses.replace(base, reviewers=only) if reviewed else base
         settings = settings_for(postgres, **changes)
-        running = Running(lambda: Gateway(settings, journal, policy, grants, MATCH, tmp_path / "used"))
+        running = Running(lambda: Gateway(
+            settings, journal, policy, grants, MATCH, tmp_path / "used",
+            clock_us=lambda: time.time_ns() // 1000 + int(apart_s * 1_000_000),
+        ))  # fmt: skip
         made.append(running)
         return Bench(running, journal, grants)
 
