@@ -25,6 +25,7 @@ EFFECTS = SQL_EFFECTS | KUBERNETES_EFFECTS
 
 MAX_LENGTH = 2000
 MAX_NESTED = 24
+MAX_LOOPS = 2
 
 _EFFECT_FIELDS = frozenset(("effect", "relation"))
 _FUNCTIONS = frozenset(
@@ -33,6 +34,10 @@ _FUNCTIONS = frozenset(
 
 _STRING = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'')
 _MACRO = re.compile(r"([\w.]+)\.(?:exists|all|exists_one|existsOne|filter|map)\(\s*(\w+)\s*,")
+_PREFIXED = re.compile(r"(?<!\w)[rRbB]{1,2}[\"']")
+_LOOP = re.compile(r"\.(?:exists|all|exists_one|existsOne|filter|map)\(")
+_MATCHES = re.compile(r"(?<!\w)matches\(")
+_PATTERN = re.compile(r"\.\s*matches\(\s*(?:\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')\s*\)")
 _ROOT = re.compile(r"(?<![\w.])(identity|target|command)\b(?:\.(\w+))?")
 _CLAIM = re.compile(r"identity\.claims(?:\.(\w+)|\[\s*(?:\"([^\"]*)\"|'([^']*)')\s*\])")
 _COMPARED = re.compile(r"(?:\.effect|(?<![\w.])(band))\s*(?:[=!]=\s*(\"[^\"]*\"|'[^']*')|in\s*\[([^\]]*)\])")
@@ -64,8 +69,8 @@ def compile_(place: Value, circumstances: frozenset[str] = frozenset()) -> Condi
     text = place.text()
     if len(text) > MAX_LENGTH or _nesting(text) > MAX_NESTED:  # the parser's own limits are panics
         raise place.invalid(f"a condition has at most {MAX_LENGTH} characters and {MAX_NESTED} nested brackets")
-    if '"""' in text or "'''" in text or "//" in _STRING.sub("", text):
-        raise place.invalid("triple quotes and comments are not used in conditions")
+    if '"""' in text or "'''" in text or "//" in _STRING.sub("", text) or _PREFIXED.search(_STRING.sub('""', text)):
+        raise place.invalid("triple quotes, r'' and b'' and comments are not used in conditions")
     try:
         program = cel.compile(text)
         references = program.references()
@@ -77,6 +82,7 @@ def compile_(place: Value, circumstances: frozenset[str] = frozenset()) -> Condi
     free = frozenset(references["variables"]) - bound
     _check_names(place, bare, free, frozenset(references["functions"]), bound)
     _check_words(place, text, circumstances)
+    _check_work(place, text, bare)
     needs = (free & PLAIN) | {f"{root}.{field}" for root, field in _ROOT.findall(bare)}
     condition = Condition(text, needs, needed(text), program)
     handed = Needs(needs)
@@ -131,6 +137,23 @@ def _check_words(place: Value, text: str, circumstances: frozenset[str]) -> None
     for each in _STRING.findall(text):
         if _SIGNAL_ID.match(each[1:-1]) and each[1:-1] not in ids:
             raise place.invalid(f"unknown signal {each}{nearest(each[1:-1], ids)}")
+
+
+def _check_work(place: Value, text: str, bare: str) -> None:
+    """What a condition may cost: 256 effects a loop, so loops in loops at most twice; and regular expressions that
+    no command had a hand in (the engine is linear in the text, but not in the pattern)."""
+    begins = {found.end() - 1 for found in _LOOP.finditer(bare)}
+    open_, depth = list[bool](), 0
+    for at, character in enumerate(bare):
+        if character == "(":
+            open_.append(at in begins)
+            depth += open_[-1]
+        elif character == ")" and open_:
+            depth -= open_.pop()
+        if depth > MAX_LOOPS:
+            raise place.invalid(f"exists, all, map and filter stand in each other at most {MAX_LOOPS} deep")
+    if len(_MATCHES.findall(bare)) != len(_PATTERN.findall(text)):
+        raise place.invalid("the pattern of matches() must be written as one string")
 
 
 def _samples(text: str) -> tuple[Context, ...]:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from schemas.records import Effect
 
-MAX_EFFECTS = 500
-"""More things than these in one request are not named one by one: the answer is then not complete."""
+MAX_EFFECTS = 256
+"""More effects, or relations, than these are not given to rules, worst first: the answer is then not complete.
+Handing 20,000 over to CEL would take a second."""
 
 
 class Effects(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from policy import circumstances, signals
 from policy.circumstances import Moment
 from policy.context import Context
-from policy.found import Effects
+from policy.found import MAX_EFFECTS, Effects
 from policy.rules import Decided, Rules
 from policy.sql import effects as sql
 from policy.sql.reading import Lookup
@@ -77,9 +77,9 @@ def weigh(found: Effects | sql.Effects, statements: int, facts: SessionFacts, ru
     decided = rules.decide(
         Context(
             facts,
-            found.effects,
-            found.reads,
-            found.writes,
+            found.effects[:MAX_EFFECTS],
+            found.reads[:MAX_EFFECTS],
+            found.writes[:MAX_EFFECTS],
             found.complete,
             statements,
             score,

@@ -34,6 +34,7 @@ OTHERWISE = "otherwise"
 
 _PARTS = ("rules", "otherwise", "context", "approvers", "reviewers", "mask", "detect", "functions", "tests")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+MOST_RULES = 1000
 _LONGEST = 30 * 86400
 _REMEMBERED = 4096
 
@@ -145,6 +146,8 @@ def _rules(place: Value, approvers: tuple[ApproverRule, ...], named: frozenset[s
     found: list[Rule] = []
     by_name = {each.name: each for each in approvers}
     for item in place.items():
+        if len(found) == MOST_RULES:
+            raise item.invalid(f"there are at most {MOST_RULES} rules")
         parts = item.fields(("name", "when", "then", "approvers"), ("name", "when", "then"))
         name = parts["name"].text()
         if name == OTHERWISE or any(name == rule.name for rule in found):

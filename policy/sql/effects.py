@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from policy.found import MAX_EFFECTS
 from policy.sql import queries, utility
 from policy.sql.marks import Mark
 from policy.sql.reading import LEAVES, Lookup, Reading, Scope, When
@@ -23,6 +24,7 @@ from schemas.records import Effect
 from wire.postgres import grammar
 from wire.postgres.grammar import Statement, Tree
 
+MAX_STATEMENTS = 2000  # in one text
 _WORST_FIRST = (
     *("unknown", "copy-program", "file-access", "role-change", "drop", "truncate", "delete", "grant", "revoke"),
     *("update", "alter", "copy-out", "copy-in", "insert", "create", "call", "execute", "set", "lock", "select"),
@@ -88,7 +90,10 @@ def _push_statements(r: Reading, tree: Tree) -> None:
         r.blind = False
     first = next((s.kind for s in tree.statements if s.kind != "TransactionStmt"), "")
     items = []
-    for statement in tree.statements:
+    if len(tree.statements) > MAX_STATEMENTS:
+        r.unknown(f"more than {MAX_STATEMENTS} statements")
+        r.barrier = True
+    for statement in tree.statements[:MAX_STATEMENTS]:
         top = "several" if several and first in _READS and statement.kind not in _READS else statement.kind
         text = tree.text[statement.start : statement.end] if several else tree.text
         scope = Scope(frozenset(), When.NOW, top, text)
@@ -122,6 +127,8 @@ def _run(r: Reading) -> None:
 
 def _answer(r: Reading, tree: Tree | None) -> Effects:
     statements = tree.statements if tree else ()
+    if max(len(r.effects), len(r.reads), len(r.writes)) > MAX_EFFECTS:
+        r.unknown(f"more than {MAX_EFFECTS} effects or relations")
     complete = not r.reason
     if not r.marks.isdisjoint(_CODE) and any(_RANK[effect] < _RANK["select"] for effect, _ in r.later):
         r.marks.add(Mark.CODE_CHANGES)

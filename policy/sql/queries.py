@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from policy.found import MAX_EFFECTS
 from policy.sql import settings
 from policy.sql.marks import Mark
 from policy.sql.reading import Handler, Reading, Scope, When, is_catalog
@@ -23,8 +24,11 @@ def with_ctes(r: Reading, body: Node, scope: Scope) -> Scope:
     tables = [each["CommonTableExpr"] for each in clause.get("ctes", ())]
     names = [each.get("ctename", "") for each in tables]
     everything = scope._replace(ctes=scope.ctes.union(names))
+    if len(tables) > MAX_EFFECTS:  # each would see all before it: work that grows by the square
+        r.unknown(f"more than {MAX_EFFECTS} parts of a WITH")
     for at, each in enumerate(tables):
-        seen = everything if clause.get("recursive") else scope._replace(ctes=scope.ctes.union(names[:at]))
+        seen_all = clause.get("recursive") or at > MAX_EFFECTS
+        seen = everything if seen_all else scope._replace(ctes=scope.ctes.union(names[:at]))
         r.push_all(each, seen)
     return everything
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from wire.postgres.grammar import Node, constant, strings, walk
 
+MAX_LOOKED_AT = 5000  # nodes of one condition
+MAX_TABLES = 64  # in one FROM, whose relations to each other are looked at
 _SAME_OR = frozenset(("=", "<=", ">=", "~~", "~~*"))
 _LIKE = frozenset(("AEXPR_LIKE", "AEXPR_ILIKE"))
 
@@ -65,8 +68,9 @@ def _same_column(one: Node, other: Node) -> bool:
 
 
 def _has_column(node: Any, target: str) -> bool:
-    """A column that may be the target's: unqualified, or by its name. Any, where `target` is ""."""
-    for kind, body in walk(node):
+    """A column that may be the target's: unqualified, or by its name. Any, where `target` is "". What is so large
+    that none is found soon is taken to have none: subqueries within subqueries would be walked again at each level."""
+    for kind, body in islice(walk(node), MAX_LOOKED_AT):
         if kind == "CurrentOfExpr":
             return True
         if kind == "ColumnRef":
@@ -108,7 +112,7 @@ def crosses(sources: list[Node], where: Node | None) -> bool:
         stack += [join["larg"], join["rarg"]]
         if "quals" in join:
             conditions.append(join["quals"])
-    if len(names) < 2:
+    if not 2 <= len(names) <= MAX_TABLES:
         return False
     for condition in conditions:
         for part in _parts(condition):

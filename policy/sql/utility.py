@@ -158,11 +158,13 @@ def embedded(r: Reading, text: str, mode: int, scope: Scope, prepared: bool = Fa
     and DECLARE in it stand for their inner statement."""
     r.texts += 1
     if r.texts > MAX_TEXTS or scope.depth >= MAX_NESTED:
+        r.barrier = True
         r.unknown("too many texts within texts")
         return
     try:
         tree = grammar.parse(text, mode)
     except grammar.Unparsable:
+        r.barrier = True
         r.unknown("a text within the text that cannot be read")
         return
     for statement, slice_ in reversed(list(zip(tree.statements, tree.texts(), strict=True))):

@@ -255,6 +255,10 @@ def test_a_name_with_several_texts_is_all_of_them() -> None:
 
 def test_texts_within_texts_are_bounded() -> None:
     assert known("EXECUTE p", p="EXECUTE p").reason == "too many texts within texts"
+    assert known("EXECUTE p", p="EXECUTE p").barrier
+    assert known("EXECUTE p", p="SET a = b; no sql").barrier
+    assert known("SELECT 1; " * 2001 + "SET a = b").barrier
+    assert known("SELECT 1; " * 2001).reason == "more than 2000 statements"
     many = "PERFORM 1; " * 400
     assert "too many" in known(f"DO $$ BEGIN {many} END $$").reason
     assert known(f"DO $$ BEGIN {many[:1000]} END $$").complete
