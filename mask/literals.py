@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
+from mask import sql_bodies
 from mask.fields import Names
 from mask.kinds import Finding, Kind
 from mask.replace import Counts, Replaced, replaced
@@ -32,6 +33,9 @@ _KEYWORDS = """
 """
 _FIRST = re.compile(r"\s*+([A-Za-z]{2,12})\b")
 _JOINED = re.compile(r"(?:\s|\|\||--[^\n]*+\n)++")
+_ARGUMENTS = re.compile(r"\s*+(?:,|\|\|)\s*+")
+_CONCAT = re.compile(r"\b(?:concat|concat_ws|format|textcat)\s*+\(\s*+\Z", re.IGNORECASE)
+_LONGEST_CALL = 40  # characters: longer only where somebody put blanks into it
 _TAG = re.compile(r"\$[^$]*+\$")
 _QUOTE = re.compile(r"(\\[\\'])|''|'(?:\s|--[^\n]*+\n)++'")  # the last goes on in another line
 _ESCAPED = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
@@ -109,19 +113,26 @@ class _Statement:
         if not self._spans:
             return
         group = [self._spans[0]]
+        joined = self._between(self._spans[0])
         for one, two in pairwise(self._spans):
             strings = one.kind is two.kind is LiteralKind.STRING
-            if not (strings and _JOINED.fullmatch(self._sql, one.end, two.start)):
+            if not (strings and joined.fullmatch(self._sql, one.end, two.start)):
                 yield group
                 group = []
+                joined = self._between(two)
             group.append(two)
         yield group
+
+    def _between(self, first: Span) -> re.Pattern[str]:
+        """What joins strings from this one on."""
+        before = self._sql[max(0, first.start - _LONGEST_CALL) : first.start]
+        return _ARGUMENTS if before.rstrip().endswith("(") and _CONCAT.search(before) else _JOINED
 
     def _group(self, group: list[Span]) -> Iterator[tuple[int, int, str]]:
         start, end = group[0].start, group[-1].end
         if len(group) > 1:
             whole = "".join(content(self._sql[span.start : span.end]) for span in group)
-            if not self._ruled(group[0]) and (places := self._search.all(whole)):
+            if not any(map(self._ruled, group)) and (places := self._search.all(whole)):
                 self._counts.add(places)
                 yield start, end, _quoted(replaced(whole, places, self._tokens))
                 return
@@ -180,7 +191,7 @@ class _Statement:
             spans = literals(text)
         except Unparsable:
             return self._text(written, text)
-        names = _names_of(text)
+        names = _names_of(text, spans)
         found = self._search.all(text, names=False)
         if not all(_in_one(each, spans) for each in found):
             return self._text(written, text)
@@ -193,11 +204,11 @@ def _in_one(place: Replaced, spans: list[Span]) -> bool:
     return nth >= 0 and place.end <= spans[nth].end
 
 
-def _names_of(text: str) -> Named:
+def _names_of(text: str, spans: list[Span]) -> Named:
     try:
         return named(parse(text))
     except Unparsable:
-        return Named()
+        return sql_bodies.names(text, spans)
 
 
 def _tag(written: str) -> str:

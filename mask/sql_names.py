@@ -9,6 +9,7 @@ compared with names it alone: `UPDATE t SET ssn = (SELECT ssn FROM u WHERE id = 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
@@ -93,6 +94,7 @@ class _Naming:
             "MinMaxExpr": self._alike,
             "RangeFunction": self._function,
             "DefElem": self._option,
+            "AlterTableStmt": self._alter,
             **_PLAIN,
         }
 
@@ -153,6 +155,12 @@ class _Naming:
             yield from self._merge(each.get("MergeWhenClause", {}), table)
         yield from _rest(body, "targetList", "mergeWhenClauses", "relation")
 
+    def _alter(self, body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
+        table = relation(body.get("relation", {}))
+        for each in body.get("cmds", ()):
+            command = each.get("AlterTableCmd", {})
+            yield command.get("def"), _target(command, table), None
+
     def _set(self, targets: Iterable[Node], table: str) -> Iterator[_Step]:
         for each in targets:
             target = each.get("ResTarget", {})
@@ -186,7 +194,9 @@ class _Naming:
             return
         if not is_comparison(body):
             operands = _operands(body)
-            yield operands, _joined(names, self._origins.names(operands)), None
+            all_of = _joined(names, self._origins.names(operands))
+            for before, value in pairwise([{}, *operands]):
+                yield value, _joined(all_of, (_last_word(constant(before) or ""),)), None
             return
         for one, other in _paired(left, right):
             yield other, self._origins.names(one), None
@@ -295,7 +305,7 @@ def _operands(body: Node) -> list[Node]:
         left = body.get("lexpr", {})
         inner = left.get("A_Expr")
         if inner is None or is_comparison(inner) or json_path(left):
-            return [*found, left]
+            return [*found, left][::-1]
         body = inner
 
 
@@ -309,12 +319,38 @@ def _paired(left: Node, right: Node) -> Iterator[tuple[Node, Node]]:
         yield from zip_longest(_row(left), _row(each), fillvalue={})
 
 
+_PLACED = re.compile(r"%(?:[0-9]+\$)?-?[0-9*]*[sIL]")
+_LAST_WORD = re.compile(r"([^\W\d][\w.]{0,80})[\s=:'\"(]{0,8}\Z")
+
+
+def _placed(template: str) -> list[str]:
+    """What a template of format() calls its values: the words before their places, `PASSWORD %L`."""
+    ends = [match.span() for match in _PLACED.finditer(template)]
+    return [_last_word(template[end:start]) for (_, end), (start, _) in pairwise([(0, 0), *ends])]
+
+
+def _last_word(text: str) -> str:
+    """`PASSWORD` of 'ALTER ROLE r PASSWORD ', with which SQL is put together from strings."""
+    word = _LAST_WORD.search(text[-100:])
+    return word[1] if word else ""
+
+
 def _labelled(body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
-    """ResTarget, NamedArgExpr, SET, XMLELEMENT."""
-    name = body.get("name", "")
-    for key in ("val", "arg", "args"):
-        yield body.get(key), _joined(names, (name,)), None
-    yield from _rest(body, "val", "arg", "args")
+    """ResTarget, NamedArgExpr, SET, XMLELEMENT; a column or a parameter and its default."""
+    name = body.get("name") or body.get("colname", "")
+    name = "" if name == "session_authorization" else name  # it is a role's name
+    for key in _BEARING:
+        if key in body:
+            yield body[key], _joined(names, (name,)), None
+    yield from _rest(body, *_BEARING)
+
+
+_BEARING = ("val", "arg", "args", "constraints", "defexpr", "raw_default")
+
+
+def _setting(body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
+    """ALTER ROLE, DATABASE or SYSTEM SET."""
+    yield {"VariableSetStmt": body.get("setstmt", {})}, (), None
 
 
 def _member(body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
@@ -340,6 +376,8 @@ def _call(body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
             yield value, _joined(names, (constant(key) or "",)), None
         return
     secret = _SECRET.get(function(body), {})
+    if function(body) == "format" and args:
+        secret = dict(enumerate(_placed(constant(args[0]) or ""), 1))
     for n, (key, value) in enumerate(pairwise([{}, *args])):
         said = secret.get(n) or ".".join(members(constant(key) or ""))
         yield value, _joined(names, (said,)), None
@@ -354,6 +392,11 @@ _PLAIN: dict[str, Callable[[Node, Names, _Outs], Iterable[_Step]]] = {
     "ResTarget": _labelled,
     "NamedArgExpr": _labelled,
     "VariableSetStmt": _labelled,
+    "ColumnDef": _labelled,
+    "FunctionParameter": _labelled,
+    "AlterRoleSetStmt": _setting,
+    "AlterDatabaseSetStmt": _setting,
+    "AlterSystemStmt": _setting,
     "XmlExpr": _labelled,
     "JsonKeyValue": _member,
     "CommonTableExpr": _source,

@@ -77,6 +77,12 @@ COMMANDS: dict[str, Callable[[int], str]] = {
     "comments": lambda size: "SELECT 1 " + "/*4111*/ " * (size // 9),
     "body": lambda size: "DO $$ BEGIN " + "x := '4111' || 4111; " * (size // 22) + "END $$",
     "body of addresses": lambda size: "DO $$ " + "'e@e.co' e@e.co " * (size // 16) + "$$",
+    "body of statements": lambda size: "DO $$ BEGIN " + "UPDATE t SET a = 'x' WHERE b = 1; " * (size // 34) + "END $$",
+    "body of verbs": lambda size: "DO $$ BEGIN " + "select " * (size // 7) + "END $$",
+    "body of assignments": lambda size: "DO $$ BEGIN " + "1 := a := default " * (size // 18) + "END $$",
+    "nested calls": lambda size: "SELECT " + "f(" * 100 + "'a'" + ")" * 100 + " --" + "x" * size,
+    "operands": lambda size: "SELECT 1 FROM t WHERE " + " OR ".join(["a || b || 'x' = c"] * (size // 400)),
+    "rows compared": lambda size: "SELECT 1 FROM t WHERE (a, b) IN (" + ", ".join(["('x', 1)"] * (size // 10)) + ")",
     "rows": lambda size: "INSERT INTO t (ssn, é) VALUES " + ", ".join(["('5', 5)"] * (size // 10)),
     "options": lambda size: "CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS ("
     + ", ".join(f"a{n} 'b'" for n in range(size // 12)) + ")",
