@@ -25,7 +25,9 @@ def narrows(where: Node | None, target: Node, alone: bool = True) -> bool:
         parts = [narrows(part, target, alone) for part in where["BoolExpr"].get("args", ())]
         return {"OR_EXPR": all(parts), "AND_EXPR": any(parts)}.get(where["BoolExpr"].get("boolop", ""), any(parts))
     if "A_Expr" in where:
-        return not _always(where["A_Expr"]) and _has_column(where, name)
+        expression = where["A_Expr"]
+        usual = not name and "ColumnRef" in expression.get("lexpr", ())  # `column = ...`: seen without a walk
+        return not _always(expression) and (usual or _has_column(where, name))
     if "SubLink" in where:
         exists = where["SubLink"].get("subLinkType") == "EXISTS_SUBLINK"
         return not _of_itself(where["SubLink"], target) and _has_column(where, called(target) if exists else name)
@@ -74,8 +76,10 @@ def _has_column(node: Any, target: str) -> bool:
         if kind == "CurrentOfExpr":
             return True
         if kind == "ColumnRef":
+            if not target:
+                return True
             names = strings(body.get("fields", ()))
-            if not target or len(names) < 2 or target in names[:-1]:
+            if len(names) < 2 or target in names[:-1]:
                 return True
     return False
 
