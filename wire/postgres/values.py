@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from wire.postgres import composed
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -24,8 +26,8 @@ class Unreadable:
     length: int
 
 
-MOST_DIMENSIONS = 6
-MOST_ELEMENTS = 1 << 20
+DEEPEST = 4
+"""Records in records."""
 LONGEST_SCALE = 16_383
 _MICROS_A_DAY = 86_400_000_000
 _DAYS_BEFORE = datetime.date(2000, 1, 1).toordinal()
@@ -35,20 +37,35 @@ class _Odd(ValueError):
     """Bytes that are not what their type says."""
 
 
+class _UnknownType(Exception):
+    """Its oid; no bytes."""
+
+
 def to_text(oid: int, code: int, raw: bytes) -> str | Unreadable:
     """`code` is 0 for text, 1 for binary. Never raises."""
     try:
         if code == 0:
             return raw.decode("utf-8")
-        reader = _BINARY.get(oid)
-        if reader is not None:
-            return reader(raw)
-        element = _ARRAYS.get(oid)
-        if element is not None:
-            return _array(raw, element)
+        return _reader(oid, 0)(raw)
+    except _UnknownType as e:
+        return Unreadable(f"type {e} in binary", len(raw))
     except (ValueError, struct.error, OverflowError):
         return Unreadable(f"not valid for type {oid}", len(raw))
-    return Unreadable(f"type {oid} in binary", len(raw))
+
+
+def _reader(oid: int, depth: int) -> Callable[[bytes], str]:
+    """Raises _UnknownType: also of what holds such a value, which is shown whole or not at all."""
+    if (plain := _BINARY.get(oid)) is not None:
+        return plain
+    if oid == _RECORD and depth < DEEPEST:
+        return lambda raw: composed.record(raw, lambda inner: _reader(inner, depth + 1))
+    if oid in _ARRAYS:
+        element = _ARRAYS[oid]
+        read = _reader(element, depth + 1)
+        return lambda raw: composed.array(raw, element, read)
+    if oid in _RANGES:
+        return lambda raw: composed.span(raw, _BINARY[_RANGES[oid]])
+    raise _UnknownType(oid)
 
 
 def _int(raw: bytes, size: int) -> str:
@@ -139,47 +156,52 @@ def _inet(raw: bytes) -> str:
     return str(address) if bits == size * 8 and not is_cidr else f"{address}/{bits}"
 
 
-def _array(raw: bytes, element: int) -> str:
-    """PostgreSQL's array text, every element quoted that is not plain."""
-    dimensions, _, of = struct.unpack_from(">iiI", raw)
-    if not 0 <= dimensions <= MOST_DIMENSIONS or of != element:
-        raise _Odd
-    if not dimensions:
-        return "{}" if len(raw) == 12 else _fail()
-    sizes = [struct.unpack_from(">i", raw, 12 + 8 * i)[0] for i in range(dimensions)]
-    total = 1
-    for size in sizes:
-        total *= size
-        if size < 0 or total > MOST_ELEMENTS:
-            raise _Odd
-    parts = _elements(raw, 12 + 8 * dimensions, total, _BINARY[element])
-    for size in reversed(sizes):
-        if size == 0:
-            raise _Odd
-        parts = ["{" + ",".join(parts[i : i + size]) + "}" for i in range(0, len(parts), size)]
-    return parts[0]
+def _timetz(raw: bytes) -> str:
+    micros, west = struct.unpack(">qi", raw)
+    hours, rest = divmod(abs(west), 3600)
+    minutes, seconds = divmod(rest, 60)
+    zone = (
+        f"{'-' if west > 0 else '+'}{hours:02}"
+        + (f":{minutes:02}" if rest else "")
+        + (f":{seconds:02}" if seconds else "")
+    )
+    return _clock(micros) + zone if 0 <= micros <= _MICROS_A_DAY else _fail()
 
 
-def _elements(raw: bytes, at: int, total: int, read: Callable[[bytes], str]) -> list[str]:
+def _interval(raw: bytes) -> str:
+    """EncodeInterval, style `postgres`: a positive part behind a negative one has a plus."""
+    micros, days, months = struct.unpack(">qii", raw)
+    if (micros, days, months) in _ENDLESS:
+        return _ENDLESS[micros, days, months]
     parts: list[str] = []
-    for _ in range(total):
-        (length,) = struct.unpack_from(">i", raw, at)
-        at += 4
-        if length == -1:
-            parts.append("NULL")
-            continue
-        if length < 0 or at + length > len(raw):
-            raise _Odd
-        parts.append(_quoted(read(raw[at : at + length])))
-        at += length
-    if at != len(raw):
+    negative = False
+    years, rest = divmod(abs(months), 12)
+    sign = -1 if months < 0 else 1
+    for value, unit in ((sign * years, "year"), (sign * rest, "mon"), (days, "day")):
+        if value:
+            parts.append(f"{'+' if negative and value > 0 else ''}{value} {unit}{'' if value == 1 else 's'}")
+            negative = value < 0
+    if micros or not parts:
+        mark = "-" if micros < 0 else "+" if negative else ""
+        parts.append(mark + _clock(abs(micros)))
+    return " ".join(parts)
+
+
+_ENDLESS = {
+    (2**63 - 1, 2**31 - 1, 2**31 - 1): "infinity",
+    (-(2**63), -(2**31), -(2**31)): "-infinity",
+}
+
+
+def _hardware(raw: bytes, size: int) -> str:
+    return raw.hex(":") if len(raw) == size else _fail()
+
+
+def _bits(raw: bytes) -> str:
+    (count,) = struct.unpack_from(">i", raw)
+    if len(raw) != 4 + (count + 7) // 8 or count < 0:
         raise _Odd
-    return parts
-
-
-def _quoted(text: str) -> str:
-    plain = text and text.upper() != "NULL" and not any(c in '{},"\\' or c.isspace() for c in text)
-    return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return "".join(f"{byte:08b}" for byte in raw[4:])[:count]
 
 
 _BINARY: dict[int, Callable[[bytes], str]] = {
@@ -192,11 +214,16 @@ _BINARY: dict[int, Callable[[bytes], str]] = {
     23: lambda raw: _int(raw, 4),
     25: _utf8,
     26: _oid,
+    28: _oid,  # xid
+    29: _oid,  # cid
     114: _utf8,  # json
+    142: _utf8,  # xml
     650: _inet,  # cidr
     700: lambda raw: f"{struct.unpack('>f', raw)[0]:.9g}",
     701: lambda raw: repr(struct.unpack(">d", raw)[0]),
     705: _utf8,  # unknown
+    774: lambda raw: _hardware(raw, 8),  # macaddr8
+    829: lambda raw: _hardware(raw, 6),  # macaddr
     869: _inet,
     1042: _utf8,
     1043: _utf8,
@@ -204,12 +231,21 @@ _BINARY: dict[int, Callable[[bytes], str]] = {
     1083: _time,
     1114: _timestamp,
     1184: _timestamptz,
+    1186: _interval,
+    1266: _timetz,
+    1560: _bits,
+    1562: _bits,  # varbit
     1700: _numeric,
     2950: _uuid,
     3802: _jsonb,
+    4072: _jsonb,  # jsonpath: a version and text, too
+    5069: lambda raw: str(struct.unpack(">Q", raw)[0]),  # xid8
 }
+_RECORD = 2249
+_RANGES = {3904: 23, 3906: 1700, 3908: 1114, 3910: 1184, 3912: 1082, 3926: 20}
 _ARRAYS = {
     1000: 16, 1001: 17, 1002: 18, 1003: 19, 1016: 20, 1005: 21, 1007: 23, 1009: 25, 1028: 26, 199: 114, 651: 650,
     1021: 700, 1022: 701, 1041: 869, 1014: 1042, 1015: 1043, 1182: 1082, 1183: 1083, 1115: 1114, 1185: 1184,
-    1231: 1700, 2951: 2950, 3807: 3802,
+    1231: 1700, 2951: 2950, 3807: 3802, 143: 142, 775: 774, 1040: 829, 1187: 1186, 1270: 1266, 1561: 1560, 1563: 1562,
+    2287: _RECORD, 3905: 3904, 3907: 3906, 3909: 3908, 3911: 3910, 3913: 3912, 3927: 3926, 4073: 4072,
 }  # fmt: skip
