@@ -1,4 +1,4 @@
-"""`sessions`, `events`: what is recorded, as lists."""
+"""`sessions`, `events`, `reviewers`: what is recorded, as lists."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: tallystick sessions --json | jq -r 'select(.held > 0).session'")(sessions)
     app.command(epilog="Example: tallystick events --kind Grant --json")(events)
+    app.command(epilog="Example: tallystick reviewers")(reviewers)
 
 
 @dataclasses.dataclass(slots=True)
@@ -186,3 +187,34 @@ def _summary(body: dict[str, Any]) -> str:
         elif name == "effects" and value:
             parts.append("effects=" + ",".join(f"{e['effect']} {e['relation']}".strip() for e in value[:4]))
     return " ".join(parts)
+
+
+def reviewers(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """How each reviewer decided: how often yes, how fast. Quick yeses are a sign that too much is asked."""
+    from evidence.reviewers import count
+    from tallystick.recorded import as_json as json_line
+    from tallystick.recorded import open_log
+
+    found = count(entry for _, entry in open_log(config).entries())
+    if as_json:
+        for row in found:
+            say(json_line(dataclasses.asdict(row)))
+        return
+    if not found:
+        note("no vote is in the ledger yet")
+        return
+    head = ("reviewer", "decided", "approved", "denied", "revoked", "median", "within 10 s")
+    cells = [
+        (
+            row.reviewer,
+            str(row.decided),
+            f"{row.approved} ({100 * row.approved // row.decided} %)" if row.decided else "0",
+            str(row.denied),
+            str(row.revoked),
+            f"{row.median_us / 1_000_000:.0f} s",
+            str(row.hasty),
+        )
+        for row in found
+    ]
+    for line in columns([head, *cells]):
+        say(line)

@@ -59,6 +59,9 @@ def test_sessions_are_listed_oldest_first_with_what_came_of_them(pristine: Deplo
     assert (second["session"], second["held"], second["band"], second["score"]) == (TWO, 1, "high", 80)
     assert first["opened"] == "2026-01-01T00:00:00.000000Z"
     assert ONE in run(pristine, "sessions")
+    (reviewer,) = lines(run(pristine, "reviewers", "--json"))
+    assert (reviewer["reviewer"], reviewer["decided"], reviewer["approved"]) == ("ann", 1, 1)
+    assert "1 (100 %)" in run(pristine, "reviewers")
 
 
 def test_events_are_the_entries_and_a_sessions_are_those_of_its_approvals_too(pristine: Deployment) -> None:
