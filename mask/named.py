@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from mask.fields import Fields, Ruling
 from mask.kinds import Detector, Finding, Kind, compiled
@@ -15,9 +16,9 @@ from mask.normal import View
 from mask.tokens import MASKED
 from schemas.judging import FieldAction
 
-_TAIL = rb"[a-z0-9_ -]{0,40}"
-_BETWEEN = rb"[\\\"'`\]]{0,8}"
-_DIVIDER = rb"[ \t]{0,8}(?:=>|:=|[:=]|%3d)|>|[ \t]{1,8}['\"]"
+_BEHIND = rb"[a-z0-9_ -]{0,40}[\\\"'`\]]{0,8}(?:[ \t]{0,8}(?:=>|:=|[:=]|%3d)|>|[ \t]{1,8}['\"])"
+"""A stem, the rest of its name, quotes, a divider."""
+_FILTERED = re.sub(rb"\{[01],[0-9]+\}", rb"*", _BEHIND)  # counts nothing: a set of filters has a state for each count
 _NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 _SPACE = re.compile(rb"[ \t\r\n]*+(?:=(?=[^=]))?[ \t]*+")
 _OPENING = re.compile(rb"(\\*+)([\"'`])")
@@ -34,15 +35,23 @@ _NAME_LENGTH = 64
 
 def detector(fields: Fields) -> Detector:
     """Finds what is named by the deny list and by the user's rules (`keep` too: see `kept`)."""
-    pattern = b"(?i)(?:" + b"|".join(sorted(fields.stems())) + b")" + _TAIL + _BETWEEN + b"(?:" + _DIVIDER + b")"
-    located = compiled(pattern)
+    located = locator(fields)
 
     def find(view: View) -> Iterator[Finding]:
         for start, end, ruling in _values(view, located, fields.judge):
             if ruling.action is not FieldAction.KEEP:
                 yield Finding(start, end, ruling.kind, view.text[start:end], ruling.action is FieldAction.WITHHOLD)
 
-    return Detector("named", (pattern,), find)
+    return Detector("named", (_stems(fields) + _FILTERED,), find)
+
+
+def locator(fields: Fields) -> Any:
+    """Finds names, with all that stands between them and their values."""
+    return compiled(_stems(fields) + _BEHIND)
+
+
+def _stems(fields: Fields) -> bytes:
+    return b"(?i)(?:" + b"|".join(sorted(fields.stems())) + b")"
 
 
 def kept(view: View, fields: Fields, located: object) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ import re2
 from mask import encodings, named
 from mask.encodings import Budget
 from mask.fields import Fields
-from mask.kinds import Detector, DetectorFailed, Finding, Kind, compiled, options
+from mask.kinds import Detector, DetectorFailed, Finding, Kind, options
 from mask.normal import View, rewritten, view
 from mask.replace import Replaced, is_json, merged
 from mask.values import VALUES
@@ -77,7 +77,7 @@ class Search:
     def __init__(self, fields: Fields, values: Sequence[Detector] = VALUES) -> None:
         self.fields = fields
         by_name = named.detector(fields)
-        self._located = compiled(by_name.filters[0])
+        self._located = named.locator(fields)
         self._with_names = Filters((*values, by_name))
         self._without = Filters(values)
         self.numeric: Generations[bytes, bool] = Generations(4096, 8 << 20)

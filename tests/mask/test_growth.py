@@ -13,10 +13,13 @@ from collections.abc import Callable
 import pytest
 
 from mask.copy_shape import shapes
-from tests.mask.conftest import PEM, session
+from mask.masker import masker_for
+from schemas.ids import SessionId
+from schemas.judging import Detect
+from tests.mask.conftest import PEM, SECRET
 from wire.postgres.grammar import parse
 
-MASKER = session()
+MASKER = masker_for(SECRET, detect=tuple(Detect))(SessionId("growth"))
 SHORT, LONG = 50_000, 200_000
 LINEAR = 4.0
 ALLOWED = 9.0  # quadratic is 16
@@ -29,6 +32,10 @@ UNITS = [
     "cc'", "token ", "accesstoken", "secret_", "\\", "\\u", "\\n", "\\\\u0034", "%", "%25", "%41", "&#", "&#52;",
     "H4sI",
     "KLUv/S", "eJxx ", "A", "TVqQ", "MTEx", "NDEx", "34", "1f8b08", "28b52ffd", "A" * 76 + "\n", "\0", "\ud800", "４",
+    "+", "+1", "+1234567 ", "(218) 640-1107 ", "phone 12", "tel ", "call me at 5", "dob 1", "dob 1980-02-03 ",
+    "national id 1", "dni 12345678Z ", "pesel 44051401359 ", "85.07.30-", "756.", "AB 12 34 56 A ", "SG.", "sk-proj-",
+    "12345678:AA", "?sig=", "AccountKey=", "secret aB3dE5fG7hJ9aB3dE5fG7 ", "a:b@tcp(", "1.1.1.1 ", "::", "a:b:c:",
+    "4 4 4 ", "4111 1111 ", "4.4.", "1111-1111-", "1/1/", "123456 123456 ", "%5Cu0034", "&#x5c;u0034", "х1", "٤", "á",
     "4\u200b", "\x82", "tok:", "e\u0301", "ﷺ", "{", "[", "'", '"',
 ]  # fmt: skip
 
@@ -42,9 +49,18 @@ def _random_digits(size: int) -> str:
     return "".join(chance.choices("0123456789 -", k=size))
 
 
+def _nested64(size: int) -> str:
+    text = "charge 4111 1111 1111 1111"
+    while len(text) < size:
+        text = base64.b64encode(f"{text} {text}".encode()).decode()
+    return text[:size]
+
+
 MADE: dict[str, Callable[[int], str]] = {
     **{unit[:20]: (lambda size, unit=unit: (unit * (size // len(unit) + 1))[:size]) for unit in UNITS},
     "random base64": _random64,
+    "nested base64": _nested64,
+    "deep JSON": lambda size: '{"a":[' * (size // 6),
     "random digits": _random_digits,
 }
 
@@ -68,6 +84,15 @@ def ratio(make: Callable[[int], str], mask: Callable[[str], object]) -> float:
 @pytest.mark.parametrize("made", MADE)
 def test_text_is_masked_in_linear_time(made: str) -> None:
     assert ratio(MADE[made], lambda text: MASKER.text(text)) < ALLOWED
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("made", MADE)
+def test_a_megabyte_costs_twice_what_half_of_it_does(made: str) -> None:
+    """At most 2.5 times."""
+    half, whole = MADE[made](1 << 19), MADE[made](1 << 20)
+    assert any(cost(whole, MASKER.text) <= 2.5 * max(cost(half, MASKER.text), 0.01) for _ in range(4))
 
 
 COMMANDS: dict[str, Callable[[int], str]] = {
