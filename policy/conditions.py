@@ -13,6 +13,7 @@ from typing import Any
 import cel
 
 from policy import signals
+from policy.aws.models import is_action
 from policy.context import FIELDS, PLAIN, Context, Needs
 from policy.document import Value, nearest
 from policy.kubernetes.effects import EFFECTS as KUBERNETES_EFFECTS
@@ -128,7 +129,7 @@ def _check_words(place: Value, text: str, circumstances: frozenset[str]) -> None
     for is_band, word, several in _COMPARED.findall(text):
         known: frozenset[str] = frozenset(each.value for each in Band) if is_band else EFFECTS
         for each in _STRING.findall(word or several):
-            if each[1:-1] not in known:
+            if each[1:-1] not in known and (is_band or not is_action(each[1:-1])):
                 raise place.invalid(f"nothing is ever {each}{nearest(each[1:-1], known)}")
     for each in _IN_CONTEXT.findall(text):
         if each[1:-1] not in circumstances:

@@ -32,6 +32,7 @@ class Finding:
         self._effects: dict[Effect, None] = {}
         self._reads: dict[str, None] = {}
         self._writes: dict[str, None] = {}
+        self._changes = False
         self.marks: set[StrEnum] = set()
         self.reason = ""
 
@@ -44,6 +45,7 @@ class Finding:
         self._add(effect, relation, self._reads)
 
     def write(self, effect: str, relation: str) -> None:
+        self._changes = True
         self._add(effect, relation, self._writes)
 
     def _add(self, effect: str, relation: str, names: dict[str, None]) -> None:
@@ -58,7 +60,7 @@ class Finding:
         complete = not self.reason
         if not self._effects:
             self._effects[Effect("unknown")] = None
-        read_only = complete and not self._writes
+        read_only = complete and not self._changes
         return Effects(
             tuple(self._effects),
             tuple(self._reads),

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from policy.aws import commands as aws_commands
+from policy.aws import effects as aws_effects
 from policy.circumstances import Moment
 from policy.found import Effects
 from policy.http import Request
@@ -19,8 +21,14 @@ from policy.kubernetes import effects as kubernetes_effects
 from policy.rules import Rules
 from schemas.judging import Judgement, SessionFacts, TransactionStep
 
-_REQUESTS: dict[str, Callable[[Request, frozenset[str]], Effects]] = {"kubernetes": kubernetes_effects.read}
-_LINES: dict[str, Callable[[str, frozenset[str]], Effects]] = {"kubernetes": kubernetes_commands.read}
+_REQUESTS: dict[str, Callable[[Request, frozenset[str]], Effects]] = {
+    "aws": aws_effects.read,
+    "kubernetes": kubernetes_effects.read,
+}
+_LINES: dict[str, Callable[[str, frozenset[str]], Effects]] = {
+    "aws": aws_commands.read,
+    "kubernetes": kubernetes_commands.read,
+}
 PROTOCOLS = ("postgres", *_LINES)
 
 

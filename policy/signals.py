@@ -13,11 +13,16 @@ from importlib.resources import files
 
 import yaml
 
+from policy.aws.marks import Mark as AwsMark
 from policy.kubernetes.marks import Mark as KubernetesMark
 from policy.sql.marks import Mark as SqlMark
 from schemas.records import Band
 
-_TABLES: tuple[tuple[str, type[StrEnum]], ...] = (("policy", SqlMark), ("policy.kubernetes", KubernetesMark))
+_TABLES: tuple[tuple[str, type[StrEnum]], ...] = (
+    ("policy", SqlMark),
+    ("policy.aws", AwsMark),
+    ("policy.kubernetes", KubernetesMark),
+)
 """Where a `signals.yaml` lies, and the marks that it has rows for. No two marks are spelt alike."""
 
 

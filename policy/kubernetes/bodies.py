@@ -133,8 +133,8 @@ def judge(found: Finding, address: Address, body: Body) -> None:
     part = _PARTS.get(address.kind, _pods if address.kind in table().pods else None)
     if part is None:
         return
-    if body.value is None:
-        found.unknown(body.unread)
+    if not isinstance(body.value, dict | list):
+        found.unknown(body.unread or "the body is not an object")
         return
     for value in body.value if isinstance(body.value, list) else [body.value]:
         part(found, value, body.partial)

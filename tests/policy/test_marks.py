@@ -8,10 +8,11 @@ from importlib.resources import files
 import pytest
 
 from policy import signals
+from policy.aws.marks import Mark as AwsMark
 from policy.kubernetes.marks import Mark as KubernetesMark
 from policy.sql.marks import Mark as SqlMark
 
-ALL: dict[str, type[StrEnum]] = {"sql": SqlMark, "kubernetes": KubernetesMark}
+ALL: dict[str, type[StrEnum]] = {"sql": SqlMark, "aws": AwsMark, "kubernetes": KubernetesMark}
 
 
 def test_every_mark_has_one_signal_and_no_two_are_alike() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def test_the_table_is_well_formed() -> None:
         assert 0 <= row.points <= row.production <= 100
         assert row.reason.endswith(".")
         assert row.false_positives
-        assert ":Postgres/" in row.id or ":Kubernetes/" in row.id
+        assert re.fullmatch(r"\w+:(Postgres|AWS|Kubernetes)/\w+", row.id)
 
 
 @pytest.mark.parametrize(
