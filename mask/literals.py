@@ -19,7 +19,7 @@ from mask.kinds import Finding, Kind
 from mask.replace import Counts, Replaced, replaced
 from mask.search import Search
 from mask.sql_names import Named, named
-from mask.tokens import Tokens
+from mask.tokens import Tokens, is_masked
 from schemas.judging import FieldAction
 from wire.postgres.blind import LONGEST, blind
 from wire.postgres.grammar import LiteralKind, Span, Tree, Unparsable, literals, parse
@@ -163,6 +163,8 @@ class _Statement:
             places = self._search.secrets(text)
             self._counts.add(places)
             return _quoted(replaced(text, places, self._tokens)) if places else written
+        if is_masked(text):
+            return written
         one = Finding(0, len(text), kind, text, action is FieldAction.WITHHOLD)
         self._counts.add((Replaced(0, len(text), one, (kind,)),))
         return _quoted(self._tokens.of(one))

@@ -9,6 +9,7 @@ value, and `.failed` names the detector, or the module of this room. An exceptio
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from mask.fields import Fields, Names, Ruling
 from mask.kinds import Detector, DetectorFailed, Finding, Kind
 from mask.replace import Counts, Replaced, replaced
 from mask.search import SHORTEST, SHORTEST_WORD, Search, TooMuch
-from mask.tokens import Tokens
+from mask.tokens import Tokens, is_masked
 from mask.values import OPTIONAL, VALUES
 from schemas.ids import SessionId
 from schemas.judging import Detect, FieldAction, FieldRule
@@ -26,6 +27,8 @@ from schemas.records import Found
 
 __all__ = ["Copied", "Masked", "Masker", "Tokens", "masker_for"]
 
+VERSION = "mask2"
+"""Raised with every change of what is masked, but for the table of detectors, which has a digest of its own."""
 MOST_COPIED = 512 * 1024
 """Characters shown of one COPY: a token is many times as long as the shortest value that it stands for."""
 _ROW = 4  # what a row costs besides, so that a million empty ones are too much too
@@ -133,7 +136,7 @@ class Masker:
     def _ruled(self, text: str, ruling: Ruling) -> Masked:
         if ruling.action is FieldAction.KEEP:
             return self._replaced(text, self._search.secrets(text))
-        if text in _BOOLEANS and ruling.kind is not Kind.FIELD:
+        if (text in _BOOLEANS and ruling.kind is not Kind.FIELD) or is_masked(text):
             return Masked(text)
         withhold = ruling.action is FieldAction.WITHHOLD
         one = Finding(0, len(text), ruling.kind, text, withhold)
@@ -165,10 +168,25 @@ def _fault(error: Exception) -> tuple[Found, ...]:
     return (Found(module.removeprefix("mask."), 1),)
 
 
+def table(detect: Collection[Detect] = ()) -> tuple[Detector, ...]:
+    """The detectors that run: all, and of those on request the ones that are named."""
+    return (*VALUES, *(each for each in OPTIONAL if each.name in detect))
+
+
+def engine(detect: Collection[Detect] = ()) -> str:
+    """What entries say of the mask: its version, a digest of its detectors' names and filters, those on request."""
+    digest = hashlib.sha256()
+    for each in VALUES:
+        digest.update(each.name.encode() + b"\0" + b"\0".join(each.filters) + b"\n")
+    return "+".join(
+        (f"{VERSION}.{digest.hexdigest()[:8]}", *sorted(each.name for each in OPTIONAL if each.name in detect))
+    )
+
+
 def masker_for(
     secret: bytes, field_rules: Iterable[FieldRule] = (), detect: Collection[Detect] = ()
 ) -> Callable[[SessionId], Masker]:
     """Makes maskers of sessions: the rules are built once, and an unbuildable rule fails here.
     `detect`: what is looked for besides."""
-    search = Search(Fields(field_rules), (*VALUES, *(each for each in OPTIONAL if each.name in detect)))
+    search = Search(Fields(field_rules), table(detect))
     return lambda session: Masker(Tokens(secret, session), search=search)

@@ -7,6 +7,8 @@ are 100 bits. Both forms are plain ASCII that may stand in SQL, JSON and URLs as
 
 from __future__ import annotations
 
+import re
+
 from mask.kinds import Finding, Kind
 from seal.digest import Keyed, hkdf
 
@@ -16,6 +18,14 @@ _TOKEN, _DIGEST = 20, 12  # characters of base32
 _LETTERS = bytes(b"abcdefghijklmnopqrstuvwxyz234567"[n & 31] for n in range(256))  # five bits of each byte
 _DIGITS = frozenset((Kind.CARD, Kind.SSN))
 _ANY_CASE = frozenset((Kind.EMAIL, Kind.IBAN))
+
+
+_MASKED = re.compile(r"tok:[a-z_]{2,20}:[a-z2-7]{%d}|withheld:[0-9]{1,9}(?::[a-z2-7]{%d})?" % (_TOKEN, _DIGEST))
+
+
+def is_masked(text: str) -> bool:
+    """Whether this is nothing but what stands in the place of a value: masked again it stays."""
+    return text.startswith(("tok:", "withheld:")) and _MASKED.fullmatch(text) is not None
 
 
 class Tokens:

@@ -300,7 +300,7 @@ class Exchange:
     found: tuple[Found, ...]
     withheld: int
     policy_version: str
-    engine: str  # versions of codec, mask and policy, e.g. "pg1 mask1 sql1"
+    engine: str  # versions of codec, mask and policy, e.g. "pg1 mask2.1f0c22ab+ip_address sql1"
     content_sha256: bytes  # of the content's ciphertext; empty where there is none
 
 

@@ -70,7 +70,6 @@ LARGEST_BATCH = LARGEST_MESSAGE - 128 * 1024
 TURN_US = 2_000_000
 """How long after a circumstance of the policy begins or ends the screen may still have judged by the time before."""
 _TELLING = (*ASKING, FrameKind.OPENED, FrameKind.CONTEXT, FrameKind.STATEMENT)
-ENGINES = f"pg1 mask1 {ENGINE}"
 
 
 class Known:
@@ -97,6 +96,8 @@ class Tools:
     masker: Callable[[SessionId], content.Masker]
     fingerprint_secret: bytes
     content_key: ContentKey
+    mask_engine: str = "mask"
+    """Which version of the mask `masker` is, and which detectors: see `mask.masker.engine`."""
     known: Known = field(default_factory=Known)
 
 
@@ -338,7 +339,7 @@ class _Making:
             found=masking.counts(),
             withheld=masking.withheld,
             policy_version=item.policy_version,
-            engine=ENGINES,
+            engine=f"pg1 {self._tools.mask_engine} {ENGINE}",
             content_sha256=digest,
         )
         self.add(item.micros, body, sealed)

@@ -31,11 +31,18 @@ def mask(
     policy: Annotated[
         Path | None, typer.Option(help="A policy file, for what it says of masking; else the default.")
     ] = None,
+    detectors: Annotated[
+        bool, typer.Option("--detectors", help="Only say which version this is, and which detectors run.")
+    ] = False,
 ) -> None:
     """Text on stdin, masked text on stdout: as the recorder's masker would keep it."""
-    from mask.masker import masker_for
+    from mask.masker import engine, masker_for, table
     from schemas.ids import SessionId
 
+    if detectors:
+        detect = _rules(policy)[1]
+        say("\n".join((engine(detect), *(each.name for each in table(detect)))))
+        return
     masker = masker_for(secrets.token_bytes(32), *_rules(policy))(SessionId("stdin"))
     if as_json:
         while line := sys.stdin.buffer.readline(LARGEST_LINE + 1):

@@ -14,7 +14,7 @@ import uvicorn
 from approvals.votes import Directory
 from bus.local import LocalBus
 from bus.topics import APPROVALS, JOURNAL, Bus
-from mask.masker import masker_for
+from mask.masker import engine, masker_for
 from policy.signals import table as signal_table
 from seal import keyfiles
 from seal.content import ContentKeys
@@ -81,6 +81,7 @@ async def _on_journal(
         masker=masker_for(keyfiles.load_secret(keys, "token"), rules.field_rules, rules.detect),
         fingerprint_secret=keyfiles.load_secret(keys, "fingerprint"),
         content_key=lambda session: None,
+        mask_engine=engine(rules.detect),
     )
     new = stages(tools, keyfiles.load_masker(keys), keyfiles.enrolled(keys), content)
     bus = await open_bus(config)

@@ -106,6 +106,12 @@ def test_a_value_in_a_command(what: str, sql: str, secret: str, kind: str) -> No
     parse(str(masked.text))  # and it is SQL still
 
 
+@pytest.mark.parametrize(("what", "sql", "secret", "kind"), SECRETS, ids=[row[0] for row in SECRETS])
+def test_a_masked_command_stays_as_it_is_when_masked_again(what: str, sql: str, secret: str, kind: str) -> None:
+    once = str(MASKER.sql(sql).text)
+    assert MASKER.sql(once) == Masked(once)
+
+
 READABLE = [
     "UPDATE orders SET state = 'done' WHERE id = 42 AND note LIKE '%late%' -- as agreed",
     "SELECT a, b FROM t WHERE created_at > '2024-05-01' LIMIT 10",
