@@ -20,7 +20,7 @@ _DIGITS = frozenset((Kind.CARD, Kind.SSN))
 _ANY_CASE = frozenset((Kind.EMAIL, Kind.IBAN))
 
 
-_MASKED = re.compile(r"tok:[a-z_]{2,20}:[a-z2-7]{%d}|withheld:[0-9]{1,9}(?::[a-z2-7]{%d})?" % (_TOKEN, _DIGEST))
+_MASKED = re.compile(rf"tok:[a-z_]{{2,20}}:[a-z2-7]{{{_TOKEN}}}|withheld:[0-9]{{1,9}}(?::[a-z2-7]{{{_DIGEST}}})?")
 
 
 def is_masked(text: str) -> bool:
