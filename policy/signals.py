@@ -9,10 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
-from importlib.resources import files
 
-import yaml
-
+from policy import package_yaml
 from policy.aws.marks import Mark as AwsMark
 from policy.kubernetes.marks import Mark as KubernetesMark
 from policy.sql.marks import Mark as SqlMark
@@ -51,7 +49,7 @@ def table() -> dict[StrEnum, Signal]:
 
 
 def _rows(package: str, marks: type[StrEnum]) -> Iterator[tuple[StrEnum, Signal]]:
-    for row in yaml.safe_load(files(package).joinpath("signals.yaml").read_text("utf-8"))["signals"]:
+    for row in package_yaml.load(package, "signals.yaml")["signals"]:
         mark = marks(row["mark"])
         yield (
             mark,

@@ -54,8 +54,8 @@ def _services(request: Request) -> list[Service]:
     host = request.header("host").partition(":")[0].lower()
     labels = m["labels"].split(".") if (m := _AWS.fullmatch(host)) else []
     known = models.names()
-    candidates = [name for name, each in known.items() if not signed or each.signing == signed]
-    near = [name for name in candidates if _is_at(known[name].endpoint, labels)]
+    candidates = models.by_signing().get(signed, ()) if signed else tuple(known)
+    near = tuple(name for name in candidates if _is_at(known[name].endpoint, labels))
     candidates = (near or candidates) if signed else near
     if not candidates:
         raise Unreadable("neither signature nor host name a known service of AWS")

@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
-import yaml
-
+from policy import package_yaml
 from policy.http import Unreadable
 
 _AT_OTHER_HOSTS = frozenset(("ListDirectoryBuckets",))
@@ -74,7 +72,7 @@ class Service:
 
 @cache
 def names() -> dict[str, Names]:
-    rows: dict[str, list[str]] = yaml.safe_load(files("policy.aws").joinpath("services.yaml").read_text("utf-8"))
+    rows: dict[str, list[str]] = package_yaml.load("policy.aws", "services.yaml")
     return {name: Names(*row) for name, row in rows.items()}
 
 
@@ -87,6 +85,15 @@ def is_action(text: str) -> bool:
     """Whether it may be an effect: `service:Action`, of a service that there is."""
     service_, colon, action = text.partition(":")
     return bool(colon) and _ACTION.fullmatch(action) is not None and service_ in _prefixes()
+
+
+@cache
+def by_signing() -> dict[str, tuple[str, ...]]:
+    """Services by their name in signatures."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, told in names().items():
+        found[told.signing] = (*found.get(told.signing, ()), name)
+    return found
 
 
 @cache

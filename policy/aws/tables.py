@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
-
+from policy import package_yaml
 from policy.aws import levels
 from policy.aws.levels import Level
 from policy.aws.marks import Mark
@@ -15,10 +13,7 @@ from policy.aws.marks import Mark
 
 @cache
 def _rows() -> dict[str, list[dict[str, Any]]]:
-    rows: dict[str, list[dict[str, Any]]] = yaml.safe_load(
-        files("policy.aws").joinpath("actions.yaml").read_text("utf-8")
-    )
-    return rows
+    return package_yaml.load("policy.aws", "actions.yaml")
 
 
 @cache

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from typing import Any
 
-import yaml
-
+from policy import package_yaml
 from policy.kubernetes.marks import Mark
 
 READS = frozenset(("get", "list", "watch"))
@@ -37,7 +34,7 @@ class Table:
 
 @cache
 def table() -> Table:
-    rows: dict[str, Any] = yaml.safe_load(files("policy.kubernetes").joinpath("resources.yaml").read_text("utf-8"))
+    rows = package_yaml.load("policy.kubernetes", "resources.yaml")
     return Table(
         frozenset(_kinds(rows["namespaced"])),
         frozenset(_kinds(rows["cluster"])),
