@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from mask.kinds import Kind
+from mask.kinds import Kind, compiled
 from mask.normal import folded
 from schemas.judging import FieldAction, FieldRule
 
@@ -92,6 +92,10 @@ class Fields:
     def __init__(self, rules: Iterable[FieldRule] = ()) -> None:
         self._rules = tuple((_lower(rule.pattern), rule.action) for rule in rules)
         self.keeps = any(action is FieldAction.KEEP for _, action in self._rules)
+        self.hides = any(action is not FieldAction.KEEP for _, action in self._rules)
+        """Whether the user has rules that do, so that even what nobody names may be hidden (UNNAMED)."""
+        self._beyond = not all(pattern.isascii() for pattern, _ in self._rules)
+        self._stems = compiled(b"(?i)" + b"|".join(sorted(self.stems())))
         self._known: dict[str | Names, Ruling | None] = {"": None, (): None}
 
     def judge(self, name: str | Names) -> Ruling | None:
@@ -121,6 +125,12 @@ class Fields:
         """The most exact rule; of those alike, the strictest."""
         found = [(rank, action) for pattern, action in self._rules if (rank := _fits(pattern, action, name))]
         return max(found, key=lambda each: (each[0], _STRICT.index(each[1])))[1] if found else None
+
+    def speaks_of(self, text: str) -> bool:
+        """False only where no name that stands in this text, or is made of words in it, could be more than nothing:
+        a quick look before names are worked out. Names may be written by escapes, and in other letters."""
+        plain = text.isascii() and "\\" not in text and not self._beyond
+        return not plain or self._stems.search(text.encode("ascii")) is not None
 
     def stems(self) -> Iterator[bytes]:
         """Patterns, for any case, of which one matches in every name that is judged here to be more than nothing. A

@@ -18,7 +18,7 @@ from mask.fields import Names
 from mask.kinds import Finding, Kind
 from mask.replace import Counts, Replaced, replaced
 from mask.search import Search
-from mask.sql_names import Named, named
+from mask.sql_names import NAMING, Named, named
 from mask.tokens import Tokens, is_masked
 from schemas.judging import FieldAction
 from wire.postgres.blind import LONGEST, blind
@@ -58,7 +58,8 @@ def mask_sql(sql: str, search: Search, tokens: Tokens, counts: Counts) -> str:
         spans = literals(sql)
     except Unparsable:
         return _unparsed(sql, tokens, counts)
-    statement = _Statement(sql, spans, named(tree) if spans else Named(), search, tokens, counts)
+    asked = spans and (search.fields.hides or search.fields.speaks_of(sql) or NAMING.search(sql))
+    statement = _Statement(sql, spans, named(tree) if asked else Named(), search, tokens, counts)
     if 0 < len(key) <= LONGEST and statement.is_numeric():
         search.numeric.keep(key, True, len(key))
     return statement.masked()

@@ -98,6 +98,10 @@ class Masker:
         except Exception as e:  # noqa: BLE001  fails closed: whatever failed, the text is not passed
             return self._withheld(text, e)
 
+    def speaks_of(self, text: str) -> bool:
+        """Whether names in this text may have a say: see `Fields.speaks_of`."""
+        return self._fields.speaks_of(text)
+
     def unreadable(self, raw: bytes) -> Masked:
         """What is no text, or of a type that nobody reads here: withheld."""
         return Masked(self._tokens.unreadable(raw), (), 1) if raw else Masked("")

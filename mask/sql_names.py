@@ -40,6 +40,8 @@ _SECRET = {
     **{name: {1: "encryption_key"} for name in (*_BY_KEY.split(), "decrypt_iv")},
 }
 """What pgcrypto's functions take as their nth argument."""
+NAMING = re.compile("crypt|hmac", re.IGNORECASE)
+"""In the name of each of them: a statement without it has no names but those that stand in it."""
 _MOST_FOLLOWED = 10_000
 """Steps through what a statement calls its columns, of one statement."""
 

@@ -43,6 +43,7 @@ class Origins:
     def __init__(self, statement: Statement) -> None:
         self._root: Node = {statement.kind: statement.body}
         self._steps = _STEPS + _STEPS_A_CHARACTER * (statement.end - statement.start)
+        self._listed: list[list[list[Node]] | None] = []  # what the root returns, once it is asked for
         self._aliases: dict[str, set[str]] = {}
         self.called: dict[str, list[Node]] = {}
         """What the statement's queries call `x`, at any level: the trees that make it."""
@@ -129,7 +130,9 @@ class Origins:
 
     def result(self, nth: int, called: str) -> Names:
         """Of the column that the answer calls so."""
-        listed = outputs(self._root)
+        if not self._listed:
+            self._listed.append(outputs(self._root))
+        listed = self._listed[0]
         if listed is None or nth >= len(listed):
             return self.names({"ColumnRef": {"fields": [{"String": {"sval": called}}]}})
         made = [name for value in listed[nth] for name in self.names(value)]

@@ -58,6 +58,7 @@ class Masker(Protocol):
     def text(self, text: str, name: str = "") -> Masked: ...
     def value(self, value: str | None, column: str | Names = "") -> Masked: ...
     def unreadable(self, raw: bytes) -> Masked: ...
+    def speaks_of(self, text: str) -> bool: ...
     def sql(self, sql: str) -> Masked: ...
     def copied(self, shapes: tuple[Shape | None, ...], data: bytes, *, whole: bool) -> Copied: ...
 
@@ -129,7 +130,10 @@ class Masking:
         return masked
 
     def columns(self, text: bytes, called: tuple[str, ...]) -> tuple[Names, ...]:
-        """See `_columns`, which numbers in the text do not change."""
+        """See `_columns`, which numbers in the text do not change. () where no name has a say."""
+        said = "\n".join((text.decode("utf-8", "replace"), *called))
+        if not self.masker.speaks_of(said):
+            return ()
         key = (blind(text), called)
         names = self.learned.columns.get(key)
         if names is None:

@@ -50,6 +50,9 @@ class StarMasker:
     def unreadable(self, raw: bytes) -> Said:
         return Said(f"withheld:{len(raw)}", (), 1)
 
+    def speaks_of(self, text: str) -> bool:
+        return False
+
     def sql(self, sql: str) -> Said:
         return self._mask(sql)
 
