@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
 import re2
@@ -59,6 +59,15 @@ class DetectorFailed(Exception):
     """A detector raised, or pointed outside its text. Carries the detector's name only."""
 
 
+class Family(Enum):
+    """Filters of one sort are one set. A set has a state for each mixture of what its filters have read so far: one
+    set of all of them is busy making states as long as texts are new, and eight times as slow then."""
+
+    DIGITS = 1
+    WORDS = 2
+    FORMS = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Detector:
     """One row of the table of values (`mask.values`), which docs/masking.md shows and the tests run.
@@ -74,6 +83,7 @@ class Detector:
     source: str = ""
     hits: tuple[str, ...] = ()
     misses: tuple[str, ...] = ()
+    family: Family = Family.FORMS
 
 
 def options() -> Any:

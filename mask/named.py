@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mask.fields import Fields, Ruling
-from mask.kinds import Detector, Finding, Kind, compiled
+from mask.kinds import Detector, Family, Finding, Kind, compiled
 from mask.normal import View
 from mask.tokens import MASKED
 from schemas.judging import FieldAction
@@ -42,7 +42,7 @@ def detector(fields: Fields) -> Detector:
             if ruling.action is not FieldAction.KEEP:
                 yield Finding(start, end, ruling.kind, view.text[start:end], ruling.action is FieldAction.WITHHOLD)
 
-    return Detector("named", (_stems(fields) + _FILTERED,), find)
+    return Detector("named", (_stems(fields) + _FILTERED,), find, family=Family.WORDS)
 
 
 def locator(fields: Fields) -> Any:

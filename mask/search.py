@@ -18,7 +18,7 @@ import re2
 from mask import encodings, named
 from mask.encodings import Budget
 from mask.fields import Fields
-from mask.kinds import Detector, DetectorFailed, Finding, Kind, options
+from mask.kinds import Detector, DetectorFailed, Family, Finding, Kind, options
 from mask.normal import View, rewritten, view
 from mask.replace import Replaced, is_json, merged
 from mask.values import VALUES
@@ -47,28 +47,43 @@ class TooMuch(Exception):
     """More than this room takes on. Carries nothing."""
 
 
-class Filters:
-    """The filters of some detectors, and of what may be encoded, as one set."""
+class _Set:
+    """Some filters, and by number in the set whose each is."""
 
-    def __init__(self, detectors: Sequence[Detector]) -> None:
-        self.detectors = tuple(detectors)
-        self.whose: list[int] = []
-        """By number in the set, the number of the detector; one more than those there are for an encoding."""
+    def __init__(self, filters: Iterable[tuple[int, bytes]]) -> None:
         chosen = options()
         chosen.max_mem = MEMORY
         self.set = re2.Set.SearchSet(chosen)
-        for nth, patterns in enumerate((*(each.filters for each in detectors), (*encodings.FILTERS, _PROBE))):
-            for pattern in patterns:
-                self.set.Add(pattern)
-                self.whose.append(nth)
+        self.whose: list[int] = []
+        for nth, pattern in filters:
+            self.set.Add(pattern)
+            self.whose.append(nth)
+        self.set.Add(_PROBE)
+        self.whose.append(self.whose[0])  # where a text has the probe between barriers: it is searched in vain
         self.set.Compile()
         if self.set.Match(_PROBE) is None:
             raise MemoryError("the filters of the mask do not fit in memory")
 
+
+class Filters:
+    """The filters of some detectors by their families, and those of what may be encoded."""
+
+    def __init__(self, detectors: Sequence[Detector]) -> None:
+        self.detectors = tuple(detectors)
+        numbered = list(enumerate(detectors))
+        families = [[(nth, p) for nth, each in numbered if each.family is family for p in each.filters]
+                    for family in Family]  # fmt: skip
+        encoded = [(len(detectors), pattern) for pattern in encodings.FILTERS]  # one more than there are detectors
+        self._sets = [_Set(filters) for filters in (*families, encoded) if filters]
+
+    def clean(self, data: bytes) -> bool:
+        """Nothing matches."""
+        return all(each.set.Match(data) is None for each in self._sets)
+
     def hits(self, here: View) -> list[int]:
         """Whose filters match, by number: in order, because the same text has the same answer."""
-        matched = self.set.Match(here.data)
-        return sorted({self.whose[nth] for nth in matched}) if matched else []
+        found = {each.whose[n] for each in self._sets for n in each.set.Match(here.data) or ()}
+        return sorted(found)
 
 
 class Search:
@@ -87,7 +102,7 @@ class Search:
 
     def clean(self, data: bytes) -> bool:
         """Nothing is in these bytes of a view, and nothing is encoded in them."""
-        return not encodings.has_escapes(data) and self._with_names.set.Match(data) is None
+        return not encodings.has_escapes(data) and self._with_names.clean(data)
 
     def all(
         self,

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 
-from mask.kinds import Detector, Finding, Kind
+from mask.kinds import Detector, Family, Finding, Kind
 from mask.normal import View
 
 SHORTEST, LONGEST = 12, 19
@@ -220,4 +220,5 @@ DETECTOR = Detector(
     ("4111111111111112", "1234567890123456", "4111 1111 1111", "9111111111111111", "2024-05-01 10:22:33",
      "da39a3ee5e6b4b4111111111111111affed80709", "41111111-1111-4111-8111-111111111111", "1722222222222222",
      "0.4111111111111111", "4111111 11111 1111", "[411, 111111, 1111, 111]"),
+    family=Family.DIGITS,
 )  # fmt: skip

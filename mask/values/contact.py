@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from mask.kinds import Detector, Finding, Kind, compiled
+from mask.kinds import Detector, Family, Finding, Kind, compiled
 from mask.normal import View
 from mask.values.near import VALUE, windows
 
@@ -122,6 +122,7 @@ DETECTORS = (
             "«(218) 640-1107»",
         ),
         ("+0530", "x+12345678", "+1 2", "+999 12345678", "(555) 12", "2024-05-01 10:22:33+00:00", "1+1234567890"),
+        family=Family.DIGITS,
     ),
     Detector(
         "phone_named",
@@ -142,6 +143,7 @@ DETECTORS = (
             "cell B7",
             "phone: none",
         ),
+        family=Family.WORDS,
     ),
     Detector(
         "birth_date",
@@ -150,6 +152,7 @@ DETECTORS = (
         "ISO 8601, CLDR short and long dates, near a word of birth",
         ("DOB: «1980-02-03»", "born on «3 March 1980»", "geboren am «03.02.1980»", "date of birth «February 3, 1980»"),
         ("created 1980-02-03", '{"note": "born.", "at": "1980-02-03"}', "born ready", "birthplace Rome 12"),
+        family=Family.WORDS,
     ),
 )
 IP_ADDRESS = Detector(
@@ -159,4 +162,5 @@ IP_ADDRESS = Detector(
     "RFC 791, RFC 4291; off unless the policy asks for it",
     ("from «192.168.0.1»:5432", "«2001:db8::1»", "[«::1»]:80", "«fe80::1ff:fe23:4567:890a»%eth0"),
     ("1.2.3", "v1.2.3.4.5", "256.1.1.1", "12:34:56", "a::b::c"),
+    family=Family.DIGITS,
 )

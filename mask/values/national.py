@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from mask.kinds import Detector, Finding, Kind, compiled
+from mask.kinds import Detector, Family, Finding, Kind, compiled
 from mask.normal import View
 from mask.values import national_checks as checks
 from mask.values.near import VALUE, windows
@@ -136,10 +136,10 @@ def _alone(each: Id) -> Detector:
     def find(view: View) -> Iterator[Finding]:
         return _search(each, form, view.data, 0, len(view.data))
 
+    family = Family.DIGITS if each.example[0].isdigit() else Family.FORMS
     filters = (_FREE + rb"(?:" + each.form + rb")",)
-    return Detector(
-        each.name, filters, find, source(each), (f"id «{each.example}»;",), (each.wrong, f"a{each.example}")
-    )
+    hits, misses = (f"id «{each.example}»;",), (each.wrong, f"a{each.example}")
+    return Detector(each.name, filters, find, source(each), hits, misses, family)
 
 
 def source(each: Id) -> str:
@@ -172,5 +172,6 @@ DETECTORS = (
         "the rows of the table below, near their words or a general one",
         ("national id: «44051401359»", *(f"{_said(each)} «{each.example}»" for each, _ in _NAMED)),
         ("id 44051401359", "national id: 44051401358", *(f"{_said(each)} {each.wrong}" for each, _ in _NAMED)),
+        family=Family.WORDS,
     ),
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mask.kinds import Detector, Finding, Kind, compiled
+from mask.kinds import Detector, Family, Finding, Kind, compiled
 from mask.normal import View
 from mask.values.card import in_digest
 from mask.values.near import windows
@@ -151,6 +151,7 @@ DETECTORS = (
         ("«536-90-4399»", "is «536 90 4399».", "(«536.90.4399»)", "«536\u201190\u20114399»", "«912-70-1234»"),
         ("536904399", "000-12-3456", "666-12-3456", "900-12-3456", "536-00-4399", "536-90-0000", "536-90.4399",
          "1536-90-4399", "2024-05-01", "17 536 90 4399 12"),
+        family=Family.DIGITS,
     ),
     Detector(
         "ssn_named",
@@ -159,6 +160,7 @@ DETECTORS = (
         "SSA; nine digits near a word that says so",
         ("ssn «536904399»", "SSN: «536-904399»", "social security no. is «536904399»", "tax id «536904399»"),
         ("session 536904399", "10:22:33.286 SSN on file", "ssn 53690439", "ssn 5369043991"),
+        family=Family.WORDS,
     ),
     Detector(
         "email",

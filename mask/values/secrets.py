@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from math import log2
 from typing import NamedTuple
 
-from mask.kinds import Detector, Finding, Kind, compiled
+from mask.kinds import Detector, Family, Finding, Kind, compiled
 from mask.normal import View
 from mask.tokens import MASKED
 from mask.values.near import windows
@@ -253,5 +253,6 @@ DETECTORS = (
         ("token getUserTokenV2FromTheCache", "secret /etc/ssl/Private/key1.pem",
          "secret 6ba7b810-9dad-11d1-80b4-00c04fd430c8",
          "token e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", _A * 2),
+        family=Family.WORDS,
     ),
 )  # fmt: skip
