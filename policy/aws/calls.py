@@ -17,8 +17,8 @@ from policy.aws.models import Operation, Service
 from policy.aws.parameters import Parameters, of_cbor, of_form, of_json, of_xml
 from policy.http import Request, Unreadable, pairs
 
-_SCOPE = re.compile(r"Credential=[^/,\s]+/(?:\d{8})/(?:[^/,\s]*/)?([a-z0-9.-]+)/aws4_request")
-_QUERY_SCOPE = re.compile(r"[^/]+/\d{8}/(?:[^/]*/)?([a-z0-9.-]+)/aws4_request")
+_SCOPE = re.compile(r"Credential=[^/,\s]+/(?:\d{8})/(?:[^/,\s]*/)?([A-Za-z0-9.-]+)/aws4_request")
+_QUERY_SCOPE = re.compile(r"[^/]+/\d{8}/(?:[^/]*/)?([A-Za-z0-9.-]+)/aws4_request")
 _AWS = re.compile(r"(?P<labels>.+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws)")
 _S3_LABEL = re.compile(r"s3(?:[.-].*)?|s3-accesspoint.*")
 _SIGNATURE = frozenset(
@@ -83,20 +83,27 @@ def _is_at(endpoint: str, labels: list[str]) -> bool:
 
 
 def _call(service: Service, request: Request) -> Call | None:
-    """None where it is no action of this service."""
-    target, rpc = request.header("x-amz-target"), _RPC.fullmatch(request.path)
-    if target and rpc:
-        raise Unreadable("two protocols in one request")
-    if target:
-        prefix, _, action = target.rpartition(".")
-        if prefix != models.names()[service.name].target or action not in service.operations:
-            return None
-        return Call(service, action, of_json(request.body))
-    if rpc and "smithy-rpc-v2-cbor" in service.protocols:
-        return Call(service, rpc[2], of_cbor(request.body)) if rpc[2] in service.operations else None
+    """None where it is no action of this service. A service may speak several protocols: what says one of them must
+    say nothing of another, since which of two AWS believes is not known."""
     if service.is_rest:
         return _rest(service, request)
-    return _form(service, request)
+    target, rpc = request.header("x-amz-target"), request.header("smithy-protocol")
+    if not target and not rpc:
+        return _form(service, request)
+    kind = request.header("content-type").partition(";")[0].strip().lower()
+    if (target and rpc) or any(key.lower() not in _SIGNATURE for key, _ in request.parameters()):
+        raise Unreadable("two protocols in one request")
+    if rpc:
+        at = _RPC.fullmatch(request.path)
+        if rpc != "rpc-v2-cbor" or at is None or kind not in ("", "application/cbor"):
+            raise Unreadable("a protocol that is not read")
+        action, known, read = at[2], "smithy-rpc-v2-cbor" in service.protocols, of_cbor
+    else:
+        prefix, _, action = target.rpartition(".")
+        known, read = bool(prefix) and prefix == models.names()[service.name].target, of_json
+        if kind == _FORM:
+            raise Unreadable("two protocols in one request")
+    return Call(service, action, read(request.body)) if known and action in service.operations else None
 
 
 def _form(service: Service, request: Request) -> Call | None:
@@ -207,7 +214,7 @@ def _bucket_in_path(request: Request) -> str:
     """`bucket.s3.eu-west-1.amazonaws.com/key` is `/bucket/key`; another host has it in the path already."""
     host = request.header("host").partition(":")[0].lower()
     labels = m["labels"].split(".") if (m := _AWS.fullmatch(host)) else []
-    for at, label in enumerate(labels):
-        if at and _S3_LABEL.fullmatch(label):
+    for at in range(len(labels) - 1, 0, -1):  # the last one: a bucket's name may have dots, and such a part
+        if _S3_LABEL.fullmatch(labels[at]):
             return "/" + ".".join(labels[:at]) + (request.path if request.path != "/" else "")
     return request.path

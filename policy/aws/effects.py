@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from policy.aws import calls, exposure, models, tables
 from policy.aws.calls import Call
@@ -88,6 +89,9 @@ def _call(found: Finding, call: Call) -> None:
     resources = list(_resources(call)) or [""]
     for resource in resources:
         name(action, resource)
+    source = dict(call.parameters).get("CopySource")
+    if call.service.prefix == "s3" and isinstance(source, str):  # /bucket/key, percent-encoded
+        found.read("s3:GetObject", f"arn:aws:s3:::{unquote(source.partition('?')[0]).lstrip('/')}")
     if dry:  # EC2 says whether it would be allowed, and does nothing
         found.marks.add(Mark.READ)
         return

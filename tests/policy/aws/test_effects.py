@@ -281,6 +281,13 @@ def test_effects_name_action_and_resource() -> None:
         Effect("iam:CreateAccessKey", "user/bob"),
     )
     assert judged(("s3", "GetObject", {"Bucket": "b", "Key": "k"})).reads == ("arn:aws:s3:::b/k",)
+    dotted = Request("GET", "/k", "", (("host", "a.s3.b.s3.eu-west-1.amazonaws.com"),))
+    assert read(dotted).reads == ("arn:aws:s3:::a.s3.b/k",)
+    copied = judged(("s3", "CopyObject", {"Bucket": "b", "Key": "k", "CopySource": "other/a b"}))
+    assert copied.effects == (
+        Effect("s3:CopyObject", "arn:aws:s3:::b/k"),
+        Effect("s3:GetObject", "arn:aws:s3:::other/a b"),
+    )
     objects = {"Bucket": "b", "Delete": {"Objects": [{"Key": "a"}, {"Key": "c"}]}}
     assert judged(("s3", "DeleteObjects", objects)).writes == ("arn:aws:s3:::b/a", "arn:aws:s3:::b/c")
     ended = judged(("ec2", "TerminateInstances", {"InstanceIds": ["i-1", "i-2"]}))
@@ -307,6 +314,8 @@ SCOPE = (
     "authorization",
     "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0",
 )
+MONITORING = (("host", "monitoring.eu-west-1.amazonaws.com"),)
+GRANITE = "GraniteServiceVersion20100801"
 BUCKET = (("host", "b.s3.eu-west-1.amazonaws.com"),)
 
 UNKNOWN = [
@@ -331,6 +340,28 @@ UNKNOWN = [
     (
         "two signatures",
         Request("GET", "/", "X-Amz-Credential=A%2F20260101%2Fus-east-1%2Fs3%2Faws4_request", (*IAM, SCOPE)),
+    ),
+    (
+        "a target beside the action, which IAM does not look at",
+        Request("GET", "/", "Action=CreateAccessKey&Version=2010-05-08", (IAM[0], ("x-amz-target", "ListUsers"))),
+    ),
+    (
+        "two protocols for CloudWatch, which has three",
+        Request("POST", "/", "Action=DeleteAlarms", (*MONITORING, ("x-amz-target", f"{GRANITE}.ListMetrics")), b"{}"),
+    ),
+    (
+        "and in its headers and body",
+        Request(
+            "POST",
+            "/",
+            "",
+            (*MONITORING, IAM[1], ("x-amz-target", f"{GRANITE}.ListMetrics")),
+            b"Action=DeleteAlarms&Version=2010-08-01",
+        ),
+    ),
+    (
+        "Smithy's path without its header",
+        Request("POST", f"/service/{GRANITE}/operation/ListMetrics", "", MONITORING, b""),
     ),
     (
         "a policy that is not JSON",
