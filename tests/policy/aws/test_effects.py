@@ -345,6 +345,7 @@ UNKNOWN = [
         "a target beside the action, which IAM does not look at",
         Request("GET", "/", "Action=CreateAccessKey&Version=2010-05-08", (IAM[0], ("x-amz-target", "ListUsers"))),
     ),
+    ("a target alone, for IAM, which has none", Request("POST", "/", "", (IAM[0], ("x-amz-target", "ListUsers")))),
     (
         "two protocols for CloudWatch, which has three",
         Request("POST", "/", "Action=DeleteAlarms", (*MONITORING, ("x-amz-target", f"{GRANITE}.ListMetrics")), b"{}"),

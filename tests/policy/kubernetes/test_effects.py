@@ -302,6 +302,15 @@ UNKNOWN = [
         request("POST", PROD + "/pods", "k8s\0..", content_type="application/vnd.kubernetes.protobuf"),
     ),
     ("a compressed pod", request("POST", PROD + "/pods", pod(), content_encoding="gzip")),
+    (
+        "a verb patched into a rule whose resources are not shown",
+        request(
+            "PATCH",
+            RBAC + "/clusterroles/r",
+            [{"op": "add", "path": "/rules/0/verbs/-", "value": "create"}],
+            content_type="application/json-patch+json",
+        ),
+    ),
     ("a role without a body", request("POST", RBAC + "/clusterroles")),
     (
         "a JSON patch that moves",
