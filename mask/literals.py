@@ -18,7 +18,8 @@ from mask.fields import Names
 from mask.kinds import Finding, Kind
 from mask.replace import Counts, Replaced, replaced
 from mask.search import Search
-from mask.sql_names import NAMING, Named, named
+from mask.sql_calls import NAMING
+from mask.sql_names import Named, named
 from mask.tokens import Tokens, is_masked
 from schemas.judging import FieldAction
 from wire.postgres.blind import LONGEST, blind

@@ -9,13 +9,14 @@ compared with names it alone: `UPDATE t SET ssn = (SELECT ssn FROM u WHERE id = 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
 from typing import Any, TypeAlias
 
 from mask.fields import UNNAMED, Names
+from mask.search import TooMuch
+from mask.sql_calls import labels, last_word
 from mask.sql_origins import (
     MOST,
     Origins,
@@ -26,22 +27,11 @@ from mask.sql_origins import (
     is_query,
     is_star,
     json_path,
-    members,
     outputs,
     relation,
 )
 from wire.postgres.grammar import LiteralKind, Node, Tree, Unparsable, constant, literals, strings, unwrap
 
-_BY_KEY = "pgp_sym_encrypt pgp_sym_encrypt_bytea pgp_sym_decrypt pgp_sym_decrypt_bytea encrypt decrypt encrypt_iv hmac"
-_SECRET = {
-    "crypt": {0: "password"},
-    "pgp_pub_decrypt": {1: "private_key", 2: "passphrase"},
-    "pgp_pub_decrypt_bytea": {1: "private_key", 2: "passphrase"},
-    **{name: {1: "encryption_key"} for name in (*_BY_KEY.split(), "decrypt_iv")},
-}
-"""What pgcrypto's functions take as their nth argument."""
-NAMING = re.compile("crypt|hmac", re.IGNORECASE)
-"""In the name of each of them: a statement without it has no names but those that stand in it."""
 _MOST_FOLLOWED = 10_000
 """Steps through what a statement calls its columns, of one statement."""
 
@@ -81,7 +71,7 @@ class _Naming:
         self, origins: Origins, places: dict[int, Names], parameters: dict[int, Names], behind: dict[int, Names]
     ) -> None:
         self._origins, self._places, self._parameters, self._behind = origins, places, parameters, behind
-        self._followed = 0
+        self._followed: set[tuple[int, Names]] = set()
         self._how: dict[str, Callable[[Node, Names, _Outs], Iterable[_Step]]] = {
             "A_Const": self._constant,
             "ParamRef": self._parameter,
@@ -133,12 +123,14 @@ class _Naming:
             yield from _rest(body)
 
     def _follow(self, body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
-        """What bears a column's names bears those of what the statement makes it of."""
+        """What bears a column's names bears those of what the statement makes it of. Raises TooMuch."""
         if names and (fields := column({"ColumnRef": body})):
             for value in self._origins.called.get(fields[-1], ()):
-                if self._followed < _MOST_FOLLOWED and not _is_within(value, fields):
-                    self._followed += 1
+                if (id(value), names) not in self._followed:  # a column may be made of one that is made of it
+                    self._followed.add((id(value), names))
                     yield value, names, None
+            if len(self._followed) > _MOST_FOLLOWED:
+                raise TooMuch
 
     def _insert(self, body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
         table = relation(body.get("relation", {}))
@@ -198,7 +190,7 @@ class _Naming:
             operands = _operands(body)
             all_of = _joined(names, self._origins.names(operands))
             for before, value in pairwise([{}, *operands]):
-                yield value, _joined(all_of, (_last_word(constant(before) or ""),)), None
+                yield value, _joined(all_of, (last_word(constant(before) or ""),)), None
             return
         for one, other in _paired(left, right):
             yield other, self._origins.names(one), None
@@ -255,11 +247,6 @@ class _Naming:
             else:
                 yield call[0], names[at : at + 1], None
                 at += 1
-
-
-def _is_within(value: Node, fields: tuple[str, ...]) -> bool:
-    """Whether a column is made of itself: a name that stands for two things."""
-    return column(value)[-1:] == fields[-1:]
 
 
 def _joined(names: Names, more: Names) -> Names:
@@ -321,22 +308,6 @@ def _paired(left: Node, right: Node) -> Iterator[tuple[Node, Node]]:
         yield from zip_longest(_row(left), _row(each), fillvalue={})
 
 
-_PLACED = re.compile(r"%(?:[0-9]+\$)?-?[0-9*]*[sIL]")
-_LAST_WORD = re.compile(r"([^\W\d][\w.]{0,80})[\s=:'\"(]{0,8}\Z")
-
-
-def _placed(template: str) -> list[str]:
-    """What a template of format() calls its values: the words before their places, `PASSWORD %L`."""
-    ends = [match.span() for match in _PLACED.finditer(template)]
-    return [_last_word(template[end:start]) for (_, end), (start, _) in pairwise([(0, 0), *ends])]
-
-
-def _last_word(text: str) -> str:
-    """`PASSWORD` of 'ALTER ROLE r PASSWORD ', with which SQL is put together from strings."""
-    word = _LAST_WORD.search(text[-100:])
-    return word[1] if word else ""
-
-
 def _labelled(body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
     """ResTarget, NamedArgExpr, SET, XMLELEMENT; a column or a parameter and its default."""
     name = body.get("name") or body.get("colname", "")
@@ -371,18 +342,8 @@ def _condition(body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
 
 
 def _call(body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
-    args = body.get("args", [])
-    if len(args) == 2 and all("A_ArrayExpr" in each for each in args):  # json_object(keys, values)
-        keys, values = (each["A_ArrayExpr"].get("elements", []) for each in args)
-        for key, value in zip(keys, values, strict=False):
-            yield value, _joined(names, (constant(key) or "",)), None
-        return
-    secret = _SECRET.get(function(body), {})
-    if function(body) == "format" and args:
-        secret = dict(enumerate(_placed(constant(args[0]) or ""), 1))
-    for n, (key, value) in enumerate(pairwise([{}, *args])):
-        said = secret.get(n) or ".".join(members(constant(key) or ""))
-        yield value, _joined(names, (said,)), None
+    for name, value in labels(function(body), body.get("args", [])):
+        yield value, _joined(names, (name,)), None
     yield from _rest(body, "args")
 
 

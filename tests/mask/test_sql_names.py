@@ -92,6 +92,19 @@ def test_constants_have_the_names_that_parameters_have(sql: str) -> None:
         assert " ".join(found.get(place, ())) == names
 
 
+def test_a_column_that_is_made_of_itself_ends() -> None:
+    sql = "WITH w AS (SELECT a AS b, b AS a FROM w) INSERT INTO t (ssn) SELECT a FROM w WHERE b = $1"
+    assert named(parse(sql)).parameters == {1: ("t.b", "t.a")}
+
+
+def test_what_is_followed_too_far_is_withheld() -> None:
+    """Each column is made of the two before it, in many ways."""
+    twice = "SELECT a{0} || 'x' AS a{1}, a{0} || 'y' AS a{1} FROM v{0}"
+    steps = ", ".join(f"v{n} AS ({twice.format(n - 1, n)})" for n in range(2, 60))
+    masked = MASKER.sql(f"WITH v1 AS (SELECT 'hunter2' AS a1), {steps} INSERT INTO t (password) SELECT a59 FROM v59")
+    assert "hunter2" not in str(masked.text)
+
+
 @given(st.lists(st.sampled_from(["(SELECT x AS y", "coalesce(y, ", "y = (", "ARRAY[", "(x, ", "f(y => "]), max_size=40))
 def test_any_nesting_has_names_or_none(opening: list[str]) -> None:
     closing = {"ARRAY[": "]", "(SELECT x AS y": " FROM t)"}
