@@ -59,11 +59,16 @@ def mask_sql(sql: str, search: Search, tokens: Tokens, counts: Counts) -> str:
         spans = literals(sql)
     except Unparsable:
         return _unparsed(sql, tokens, counts)
-    asked = spans and (search.fields.hides or search.fields.speaks_of(sql) or NAMING.search(sql))
-    statement = _Statement(sql, spans, named(tree) if asked else Named(), search, tokens, counts)
+    names = named(tree) if spans and _asks(search, sql) else Named()
+    statement = _Statement(sql, spans, names, search, tokens, counts)
     if 0 < len(key) <= LONGEST and statement.is_numeric():
         search.numeric.keep(key, True, len(key))
     return statement.masked()
+
+
+def _asks(search: Search, sql: str) -> bool:
+    """Whether a name in this text may have a say."""
+    return search.fields.hides or search.fields.speaks_of(sql) or NAMING.search(sql) is not None
 
 
 def parameter_names(tree: Tree) -> dict[int, Names]:
@@ -195,7 +200,7 @@ class _Statement:
             spans = literals(text)
         except Unparsable:
             return self._text(written, text)
-        names = _names_of(text, spans)
+        names = _names_of(text, spans) if _asks(self._search, text) else Named()
         found = self._search.all(text, names=False)
         if not all(_in_one(each, spans) for each in found):
             return self._text(written, text)
