@@ -46,6 +46,7 @@ def _moments(session: str, config: Any) -> list[Any]:
         Grant,
         Hold,
         HoldGone,
+        MaskingFailed,
         Refusal,
         Released,
         SessionClosed,
@@ -61,7 +62,7 @@ def _moments(session: str, config: Any) -> list[Any]:
         body = entry.body
         if isinstance(body, SessionOpened | SessionClosed | Exchange | Hold) and body.session == session:
             content, masked = log.masked(found, entry)
-        elif isinstance(body, ApprovalRequest | Vote | Grant | Refusal | Released | HoldGone):
+        elif isinstance(body, ApprovalRequest | Vote | Grant | Refusal | Released | HoldGone | MaskingFailed):
             content, masked = Content.NONE, None
         else:
             continue

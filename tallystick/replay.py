@@ -18,6 +18,7 @@ from schemas.records import (
     Hold,
     HoldGone,
     LeafBody,
+    MaskingFailed,
     Over,
     Refusal,
     Released,
@@ -55,7 +56,7 @@ def of_session(moments: Iterator[Moment] | list[Moment], session: str) -> list[M
 
 
 def _concerns(body: LeafBody, session: str, holds: set[Any], asked: set[Any]) -> bool:
-    if isinstance(body, SessionOpened | SessionClosed | Exchange | Hold | ApprovalRequest):
+    if isinstance(body, SessionOpened | SessionClosed | Exchange | Hold | ApprovalRequest | MaskingFailed):
         return body.session == session
     if isinstance(body, Vote):
         return body.request in asked
@@ -106,6 +107,9 @@ def _headline(body: LeafBody) -> str:
             return f"{body.request}: not granted, {body.state.value}" + (f" ({body.detail})" if body.detail else "")
         case Released():
             return f"{body.request}: released to the target"
+        case MaskingFailed():
+            what = f"command {body.number}" if body.number else "what is not in a command"
+            return f"masking failed: {body.values} values of {what} withheld, {body.detector} failed on them"
         case HoldGone():
             return (
                 f"what was released is {body.why}"
