@@ -8,6 +8,7 @@ known when it is built (`Filters`).
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -35,6 +36,7 @@ MEMORY = 64 << 20  # bytes that one set may use for its states
 KEPT = frozenset((Kind.CARD, Kind.SSN, Kind.EMAIL, Kind.IBAN))
 """What a rule `keep` keeps. Secrets are never kept: see `mask.fields`."""
 
+_TOKEN = re.compile(rb"tok:[a-z_]{2,20}:[a-z2-7]{20}(?![a-z2-7])")
 _PROBE = b"\x82\x82PROBE\x82\x82"
 """In no view: barriers stand for characters that are masked."""
 
@@ -116,7 +118,7 @@ class Search:
         secrets alone in those `kept`. Raises DetectorFailed, TooMuch."""
         if len(text) > MOST_TEXT:
             raise TooMuch
-        views = [view(text)]
+        views = [_without_tokens(view(text))]
         if around:
             views = [views[0].blanked(around)]
         elif "\\" in text and is_json(text):
@@ -198,6 +200,11 @@ class _Run:
         for each in reversed(self._moved):
             start, end = each.below(start, end)
         return start, end
+
+
+def _without_tokens(here: View) -> View:
+    """What is masked is not looked at, nor is its kind a word that says what stands beside it."""
+    return here.blanked(match.span() for match in _TOKEN.finditer(here.data)) if b"tok:" in here.data else here
 
 
 def found(detector: Detector, here: View) -> list[Finding]:

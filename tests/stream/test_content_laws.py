@@ -23,7 +23,7 @@ MASKER = masker_for(b"t" * 32)(SessionId("r.0.00000000/0/1"))
 BOOL, BYTEA, INT8, TEXT, JSON, JSONB, UNKNOWN_TYPE = 16, 17, 20, 25, 114, 3802, 70_000
 CARD, SSN = 4012888888881881, 212345678
 
-NUMBERS = st.sampled_from([CARD, 0, -7, 19.99, 5e-7])
+NUMBERS = st.sampled_from([CARD, SSN, 0, -7, 19.99, 5e-7])
 LEAVES = st.one_of(
     st.none(), st.booleans(), NUMBERS, st.text(max_size=8), st.sampled_from([text for text, _ in PLANTED.values()])
 )
@@ -87,9 +87,17 @@ def test_rows_and_columns_stay_as_many_and_json_stays_json(raw: RawExchange) -> 
     for (columns, values), row in zip(raw.rows, answer["rows"], strict=True):
         for column, value, masked in zip(columns, values, row, strict=True):
             assert (value is None) == (masked is None)
-            if column.type_oid in (JSON, JSONB) and value and not _is_hidden(masked):
-                text = value[1:] if column.type_oid == JSONB and column.format else value
+            text = (value or b"")[1 if column.type_oid == JSONB and column.format else 0 :]
+            if column.type_oid in (JSON, JSONB) and _is_json(text) and not _is_hidden(masked):
                 assert _shape(json.loads(masked)) == _shape(json.loads(text)) or _is_masked(masked)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_hidden(masked: str) -> bool:
