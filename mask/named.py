@@ -25,7 +25,7 @@ _OPENING = re.compile(rb"(\\*+)([\"'`])")
 _QUOTES = {quote: re.compile(rb"(\\*+)" + re.escape(quote)) for quote in (b'"', b"'", b"`")}
 _BARE = re.compile(rb"[^\s,;&\"'`<>()\[\]{}|\\\x82]++")
 _LINE = re.compile(rb"[^\r\n\"'\\\x82]++")
-_BRACKETS = re.compile(rb"[\[\]{}\x82]")
+_STRUCTURE = re.compile(rb"[\[\]{}]|(\\*+)([\"'])")
 _LINES = ("authorization", "cookie")
 _NOTHING = frozenset((b"null", b"true", b"false", b"none", b"nil", b"undefined"))
 _PLACEHOLDER = re.compile(rb"(?:\$[0-9]++|\$?\{\{?[\w. ]*+\}?\}|%s|%\([\w]*+\)s|" + MASKED + rb")\Z")
@@ -134,10 +134,12 @@ def _extent(data: bytes, at: int, line: bool) -> tuple[int, int, int]:
     return at, end, end
 
 
-def _closed(data: bytes, first: int, backslashes: int, quote: bytes) -> tuple[int, int]:
-    """Quotes written at this depth have `backslashes` before them, mod twice as many and two."""
-    barrier = data.find(b"\x82", first)
-    stop = barrier if barrier >= 0 else len(data)
+def _closed(data: bytes, first: int, backslashes: int, quote: bytes, stop: int = -1) -> tuple[int, int]:
+    """Quotes written at this depth have `backslashes` before them, mod twice as many and two. `stop`: the next barrier,
+    or the end, where it is known."""
+    if stop < 0:
+        barrier = data.find(b"\x82", first)
+        stop = barrier if barrier >= 0 else len(data)
     at = first
     while match := _QUOTES[quote].search(data, at, stop):
         at = match.end()
@@ -151,12 +153,17 @@ def _closed(data: bytes, first: int, backslashes: int, quote: bytes) -> tuple[in
 
 
 def _balanced(data: bytes, at: int) -> int:
-    """Behind the bracket that closes the one at `at`; brackets in strings count, so it may be too far."""
+    """Behind the bracket that closes the one at `at`. What strings hold does not count; one that is not closed goes
+    on to the end, or to what is masked already."""
+    barrier = data.find(b"\x82", at)
+    stop = barrier if barrier >= 0 else len(data)
     depth = 0
-    for match in _BRACKETS.finditer(data, at):
-        if match[0] == b"\x82":
-            return match.start()
+    while match := _STRUCTURE.search(data, at, stop):
+        at = match.end()
+        if match[2]:
+            at = _closed(data, at, len(match[1]), match[2], stop)[1]
+            continue
         depth += 1 if match[0] in b"[{" else -1
         if depth == 0:
-            return match.end()
-    return len(data)
+            return at
+    return stop

@@ -145,6 +145,13 @@ def test_the_value_ends_where_its_quote_is_closed() -> None:
         text = json.dumps({"body": text})
 
 
+@pytest.mark.parametrize("held", ['["}hunter22"]', '["]hunter22", {}]', '{"a\\"}": "hunter22"}', "['}hunter22']"])
+def test_a_bracket_in_a_string_does_not_end_a_named_value(held: str) -> None:
+    masked = MASKER.text(f'{{"password": {held}, "rest": 1}}').text or ""
+    assert "hunter22" not in masked
+    assert masked.endswith(', "rest": 1}')
+
+
 def test_what_was_json_stays_json() -> None:
     row = {"id": 7, "ssn": 536904399, "card": 4111111111111111, "password": ["a1", "b2"], "note": "stays", "n": [1, 2]}
     for spaces in (None, 2):
