@@ -398,13 +398,13 @@ class Forging(Approvals):
     def grants_are_forged(self, data: st.DataObject) -> None:
         """Parts of true ones, for something that waits."""
         waiting = sorted(hold for gateway in self.gateways.values() for hold in gateway.waiting)
-        if waiting:
+        requests = sorted({v.request for v in self.signed})
+        if waiting and requests:
             hold = self.holds[data.draw(st.sampled_from(waiting))]
             other = self.holds[data.draw(st.sampled_from(sorted(self.holds)))]
-            for request in sorted({v.request for v in self.signed}):
-                for forged in self._forged(hold, other, request):
-                    for recorder in RECORDERS:
-                        self._granted(recorder, forged)
+            for forged in self._forged(hold, other, data.draw(st.sampled_from(requests))):
+                for recorder in RECORDERS:
+                    self._granted(recorder, forged)
 
     def _forged(self, hold: HoldRaised, other: HoldRaised, request: ApprovalId) -> list[Grant]:
         first = self.asked[request].first

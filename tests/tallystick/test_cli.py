@@ -12,7 +12,7 @@ import pytest
 def tallystick(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tallystick", *arguments],
-        input=stdin, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "COLUMNS": "200"},
+        input=stdin, capture_output=True, text=True, timeout=180, check=False, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
 
 
