@@ -80,6 +80,7 @@ def test_check_says_what_to_fix(tmp_path: Path) -> None:
     assert "no reviewers" in done.stdout
 
 
+@pytest.mark.timeout(240)
 def test_the_demo_plays_to_its_end(tmp_path: Path) -> None:
     """It checks itself: one DELETE in the target's log, verify's codes, and no planted value in a file."""
     out = tmp_path / "out"
