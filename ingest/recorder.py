@@ -187,8 +187,11 @@ class Recorder:
             await coverage.look()
             if coverage.beyond:
                 _log.error("alarm", alarm="another recorder of this name", recorder=self.recorder)
-                give_up(self._place)
                 self._twin.set()
+                try:
+                    give_up(self._place)
+                except OSError as e:  # the next start takes the same name, and meets its twin again
+                    _log.error("the folder cannot be given up", recorder=self.recorder, fault=str(e.strerror))
                 return
 
     async def alone(self) -> None:

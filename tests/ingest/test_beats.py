@@ -178,6 +178,29 @@ async def test_a_recorder_of_which_the_ledger_has_more_than_it_wrote_has_a_twin_
     await bus.close()
 
 
+async def test_a_recorder_with_a_twin_ends_also_where_its_disk_takes_no_mark_of_that(
+    room, monkeypatch, tmp_path
+) -> None:  # type: ignore[no-untyped-def]
+    """It would go on recording what is taken for the other's; the next start meets its twin again."""
+    monkeypatch.setattr("ingest.recorder.COVERED_S", 0.005)
+
+    def full(place) -> None:  # type: ignore[no-untyped-def]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ingest.recorder.give_up", full)
+    bus = LocalBus(tmp_path)
+    r = room.recorder(covered=await bus.consumer("recorder-0", [COVERED]), prune=bus.prune_journal)
+    await r.start()
+    source = journal_source(r.recorder)
+    mark = encode(Covered(source, Position(1, 0, 0), "0", 1))
+    await bus.producer().send(COVERED, [(source.encode(), mark)])
+    with pytest.raises(NotAlone):
+        async with asyncio.timeout(10):
+            await r.alone()
+    await r.stop()
+    await bus.close()
+
+
 async def test_marks_that_were_deleted_are_passed_over_and_the_next_one_counts() -> None:
     """The newest mark of a source is kept, or comes: what was lost before it says nothing more."""
     recorder = RecorderId("orders.0.00000000")
