@@ -1,4 +1,4 @@
-"""The two roles of this room: loops that end by `stop()`, or by an error that nobody here can mend.
+"""The roles of this room: loops that end by `stop()`, or by an error that nobody here can mend.
 
 A bus that is down is waited for: the stage is thrown away and restored from the
 table, since nothing may be assumed of what was said. Anything else leaves `run`.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from approvals.state import State
 from approvals.votes import Directory
-from bus.topics import APPROVALS, JOURNAL, BusDown, TableBus
+from bus.topics import APPROVALS, BusDown, TableBus
 from schemas.codec import encode
 from schemas.ids import SessionId
 from schemas.records import Tick
@@ -122,36 +122,6 @@ def ask_stages(
 ) -> Callable[[], Stage]:
     """Makes the stages of role `worker --steps ask`."""
     return lambda: AskStage(tools, masker.private, enrolled, lambda wanted: ensure_keys(keys, wanted), asked)
-
-
-class AskWorker(Worker):
-    """Role `worker --steps ask` on the embedded bus."""
-
-    def __init__(
-        self,
-        bus: TableBus,
-        tools: Tools,
-        masker: MaskerKeys,
-        enrolled: Enrolled,
-        keys: ContentKeys,
-        at: Callable[[str], None] = nothing,
-    ) -> None:
-        super().__init__(bus, ASK_GROUP, JOURNAL, ask_stages(tools, masker, enrolled, keys), at)
-
-
-class MaskWorker(Worker):
-    """Role `worker --steps mask` on the embedded bus."""
-
-    def __init__(
-        self,
-        bus: TableBus,
-        tools: Tools,
-        masker: MaskerKeys,
-        enrolled: Enrolled,
-        keys: ContentKeys,
-        at: Callable[[str], None] = nothing,
-    ) -> None:
-        super().__init__(bus, MASK_GROUP, JOURNAL, mask_stages(tools, masker, enrolled, keys), at)
 
 
 class ApprovalsWorker(Worker):

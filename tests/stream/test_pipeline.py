@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from approvals.votes import Directory, cast
-from bus.topics import APPROVALS, EVENTS, GRANTS
+from bus.topics import APPROVALS, EVENTS, GRANTS, JOURNAL
 from mask.kinds import Detector, Finding
 from mask.masker import Masker, Tokens
 from mask.normal import View
@@ -53,7 +53,7 @@ from stream.mask_stage import Done
 from stream.pipeline import END, Tools
 from stream.places import exchange_place, hold_place
 from stream.runner import OFFSET, OUTPUTS, STATE
-from stream.workers import ApprovalsWorker, AskWorker, MaskWorker, Worker, mask_stages
+from stream.workers import ASK_GROUP, MASK_GROUP, ApprovalsWorker, Worker, ask_stages, mask_stages
 from wire.postgres import messages as m
 
 RECORDER = RecorderId("db.0.aaaaaaaa")
@@ -140,8 +140,9 @@ async def whole(bus: Any, journal: Any, tools: Tools, keys: Path, store: Content
     approver = keyfiles.load_signer(keys, "approvals")
     if not bus.topics:
         await record(journal, bus, tools.rules.version)
-    await live(lambda at: MaskWorker(bus, tools, masker, enrolled, store, at), dict(deaths))
-    await live(lambda at: AskWorker(bus, tools, masker, enrolled, store, at), dict(deaths))
+    for group, stages in ((MASK_GROUP, mask_stages), (ASK_GROUP, ask_stages)):
+        new = stages(tools, masker, enrolled, store)
+        await live(lambda at, group=group, new=new: Worker(bus, group, JOURNAL, new, at), dict(deaths))
     vote = cast(REVIEWER, approval_id(HOLD), b"c" * 32, Choice.APPROVE, bus.now_us + 10**9, "ok", bus.now_us)
     await bus.send(APPROVALS, [(b"", encode(vote))])
     await live(lambda at: ApprovalsWorker(bus, approver, directory, at), dict(deaths))
