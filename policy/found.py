@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from schemas.judging import Prepares, TransactionStep
 from schemas.records import Effect
 
 MAX_EFFECTS = 256
@@ -22,6 +23,17 @@ class Effects(NamedTuple):
     complete: bool
     reason: str
     read_only: bool
+    names: tuple[str, ...]
+    # HTTP has no settings, transactions and prepared statements: a request stands for itself.
+    barrier: bool = False
+    settings_only: bool = False
+    transaction: TransactionStep = TransactionStep.USES
+    literal_blind: bool = False
+    undoable: bool = False
+    prepares: tuple[Prepares, ...] = ()
+    executes: tuple[str, ...] = ()
+    deallocates: tuple[str, ...] = ()
+    statements: int = 1
 
 
 class Finding:
@@ -69,4 +81,5 @@ class Finding:
             complete,
             self.reason,
             read_only,
+            (*self._reads, *self._writes),
         )

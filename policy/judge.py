@@ -8,17 +8,16 @@ judgement, in the gateway and in the pipeline. It never raises on a command; wha
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from policy import circumstances, signals
 from policy.circumstances import Moment
 from policy.context import Context
 from policy.found import MAX_EFFECTS, Effects
-from policy.rules import Decided, Rules
+from policy.rules import Rules
 from policy.sql import effects as sql
 from policy.sql.reading import Lookup
 from schemas.judging import Judgement, SessionFacts
-from schemas.records import Band
 
 ENGINE = "sql2"
 """The version of this judging, for `Exchange.engine`: raised when equal commands may be judged otherwise."""
@@ -29,44 +28,11 @@ def judge(
 ) -> Judgement:
     """`lookup(name)` gives every text the session may have under a prepared statement's, cursor's or portal's
     name; () where there is none, which makes EXECUTE and FETCH of it unknown."""
-    found = sql.read(text, rules.functions_allowed, lookup)
-    weighed = weigh(found, found.statements, facts, rules, moment)
-    return Judgement(
-        effects=found.effects,
-        reads=found.reads,
-        writes=found.writes,
-        complete=found.complete,
-        reason=found.reason,
-        signals=weighed.signals,
-        score=weighed.score,
-        band=weighed.band,
-        decision=weighed.decided.decision,
-        rule=weighed.decided.rule,
-        approvers=weighed.decided.approvers,
-        read_only=found.read_only,
-        barrier=found.barrier,
-        settings_only=found.settings_only,
-        transaction=found.transaction,
-        literal_blind=found.literal_blind,
-        undoable=found.undoable,
-        context=weighed.context,
-        prepares=found.prepares,
-        executes=found.executes,
-        deallocates=found.deallocates,
-        names=found.names,
-    )
+    return judged(sql.read(text, rules.functions_allowed, lookup), facts, rules, moment)
 
 
-class Weighed(NamedTuple):
-    signals: tuple[str, ...]
-    score: int
-    band: Band
-    context: tuple[str, ...]
-    decided: Decided
-
-
-def weigh(found: Effects | sql.Effects, statements: int, facts: SessionFacts, rules: Rules, moment: Moment) -> Weighed:
-    """What was found, of any protocol, with its surroundings: one scale and one policy for all."""
+def judged(found: Effects | sql.Effects, facts: SessionFacts, rules: Rules, moment: Moment) -> Judgement:
+    """What was found, with its surroundings: one scale and one policy for all protocols."""
     ids, score = signals.weigh(found.marks, facts.environment)
     around: tuple[str, ...] = ()
     if rules.circumstances:
@@ -81,14 +47,37 @@ def weigh(found: Effects | sql.Effects, statements: int, facts: SessionFacts, ru
             found.reads[:MAX_EFFECTS],
             found.writes[:MAX_EFFECTS],
             found.complete,
-            statements,
+            found.statements,
             score,
             band,
             ids,
             around,
         )
     )
-    return Weighed(ids, score, band, around, decided)
+    return Judgement(
+        effects=found.effects,
+        reads=found.reads,
+        writes=found.writes,
+        complete=found.complete,
+        reason=found.reason,
+        signals=ids,
+        score=score,
+        band=band,
+        decision=decided.decision,
+        rule=decided.rule,
+        approvers=decided.approvers,
+        read_only=found.read_only,
+        barrier=found.barrier,
+        settings_only=found.settings_only,
+        transaction=found.transaction,
+        literal_blind=found.literal_blind,
+        undoable=found.undoable,
+        context=around,
+        prepares=found.prepares,
+        executes=found.executes,
+        deallocates=found.deallocates,
+        names=found.names,
+    )
 
 
 def explain_json(judgement: Judgement, environment: str, rules: Rules) -> dict[str, Any]:

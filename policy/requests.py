@@ -15,11 +15,11 @@ from policy.aws import effects as aws_effects
 from policy.circumstances import Moment
 from policy.found import Effects
 from policy.http import Request
-from policy.judge import judge, weigh
+from policy.judge import judge, judged
 from policy.kubernetes import commands as kubernetes_commands
 from policy.kubernetes import effects as kubernetes_effects
 from policy.rules import Rules
-from schemas.judging import Judgement, SessionFacts, TransactionStep
+from schemas.judging import Judgement, SessionFacts
 
 _REQUESTS: dict[str, Callable[[Request, frozenset[str]], Effects]] = {
     "aws": aws_effects.read,
@@ -34,40 +34,11 @@ PROTOCOLS = ("postgres", *_LINES)
 
 def judge_request(request: Request, facts: SessionFacts, rules: Rules, *, moment: Moment = ()) -> Judgement:
     """`facts.protocol` is one of HTTP."""
-    return _judged(_REQUESTS[facts.protocol](request, rules.functions_allowed), facts, rules, moment)
+    return judged(_REQUESTS[facts.protocol](request, rules.functions_allowed), facts, rules, moment)
 
 
 def judge_line(text: str, facts: SessionFacts, rules: Rules, *, moment: Moment = ()) -> Judgement:
     """`facts.protocol` is one of PROTOCOLS."""
     if facts.protocol == "postgres":
         return judge(text, facts, rules, moment=moment)
-    return _judged(_LINES[facts.protocol](text, rules.functions_allowed), facts, rules, moment)
-
-
-def _judged(found: Effects, facts: SessionFacts, rules: Rules, moment: Moment) -> Judgement:
-    """HTTP has no settings, transactions and prepared statements: a request stands for itself."""
-    weighed = weigh(found, 1, facts, rules, moment)
-    return Judgement(
-        effects=found.effects,
-        reads=found.reads,
-        writes=found.writes,
-        complete=found.complete,
-        reason=found.reason,
-        signals=weighed.signals,
-        score=weighed.score,
-        band=weighed.band,
-        decision=weighed.decided.decision,
-        rule=weighed.decided.rule,
-        approvers=weighed.decided.approvers,
-        read_only=found.read_only,
-        barrier=False,
-        settings_only=False,
-        transaction=TransactionStep.USES,
-        literal_blind=False,
-        undoable=False,
-        context=weighed.context,
-        prepares=(),
-        executes=(),
-        deallocates=(),
-        names=(*found.reads, *found.writes),
-    )
+    return judged(_LINES[facts.protocol](text, rules.functions_allowed), facts, rules, moment)
