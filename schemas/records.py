@@ -62,6 +62,9 @@ class Choice(StrEnum):
     APPROVE = "approve"
     DENY = "deny"
     REVOKE = "revoke"  # of a request, whoever had approved it: it is not to be used any more
+    BREAK_GLASS = "break-glass"  # one alone, where approvers cannot be reached: another person reviews it afterwards
+    ACCEPT = "accept"  # the review of that: it was right
+    OBJECT = "object"  # the review of that: it was not
 
 
 class ApprovalState(StrEnum):
@@ -123,6 +126,12 @@ class ApproverRule:
     quorum: int
     expires_s: int  # an approval request, and an unused approval, end this long after it began
     reason_required: bool = False
+    standing_s: int = 0  # a standing approval ends at most so long after it began; 0: none are allowed
+    standing_uses: int = 0  # and has at most so many uses
+    any_values: bool = False  # and may leave the values free, where they decide nothing (literal-blind)
+    break_glass: bool = False  # who has the right may approve alone
+    break_glass_own: bool = False  # also what their own run asks
+    review_s: int = 0  # within which another person reviews that
 
 
 # --- inside the journal (frames) ----------------------------------------------
@@ -201,6 +210,8 @@ class HeldCommand:
     deadline_us: int
     lookup_only: bool  # in a used transaction: answer now or never
     caused_by: tuple[str, ...] = ()  # reviewers who stand behind the run: they may not vote
+    shape_key: bytes | None = None  # match key without the values; None where these may not be left free
+    shape: bytes | None = None  # commitment without the values, likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +351,8 @@ class Released:
     commitment: bytes
     reviewers: tuple[str, ...]  # pseudonyms in a leaf
     at_us: int
+    use: int = 1  # which of the approval's uses, from 1: more than one only of a standing approval
+    break_glass: bool = False  # one person alone let it through: a review is due
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +397,7 @@ class ApprovalRequest:
     content_session: SessionId  # whose content key opens the masked text
     content_sha256: bytes
     caused_by: tuple[str, ...] = ()  # reviewers who stand behind the run: they may not vote
+    shape: bytes | None = None  # commitment to the command without its values; None where they may not be left free
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +413,8 @@ class Vote:
     cast_us: int
     signature: bytes
     reason: str = ""  # travels on the bus; emptied in a leaf
+    uses: int = 1  # a standing approval's: how often the command may run on it
+    shape: bytes | None = None  # the request's: with any values; None: with these
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +430,7 @@ class Grant:
     expires_us: int
     at_us: int
     caused_by: tuple[str, ...] = ()  # of the first hold: in the commitment
+    use: int = 1  # which of the uses that the votes allow; the number of one that left nothing comes again
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,6 +452,16 @@ class ApprovalMoved:
     request: ApprovalId
     before: ApprovalState
     after: ApprovalState
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOverdue:
+    """Alarm: somebody broke the glass, and nobody else has reviewed that in time."""
+
+    request: ApprovalId
+    by: str
+    due_us: int
     at_us: int
 
 
@@ -467,6 +494,8 @@ class HoldRaised:
     content: bytes  # masked command, encrypted under the session's content key
     content_sha256: bytes
     caused_by: tuple[str, ...] = ()  # reviewers who stand behind the run: they may not vote
+    shape_key: bytes | None = None
+    shape: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -711,6 +740,7 @@ LeafBody = Union[
     WormProbe,
     LedgerAdopted,
     MaskingFailed,
+    ReviewOverdue,
 ]
 
 

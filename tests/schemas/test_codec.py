@@ -32,6 +32,7 @@ from schemas.records import (
     LedgerAlive,
     LedgerEntry,
     PolicyInForce,
+    Released,
     Vote,
 )
 
@@ -205,6 +206,87 @@ OLD: dict[str, tuple[str, Any]] = {
         JournalSegment(
             RecorderId("db.0.a"), 1, 2, 3, 4, 5, 6, b"c" * 4, "k", b"s", "g", True, b"x", (b"one",), asks=True
         ),
+    ),
+    "LedgerEntry-4": (
+        "c3016f5dfa9c122dbdff0273020406080c0c686f6c642d310a7265712d3102630206616e6e000a",
+        LedgerEntry(
+            Source("s"),
+            Position(1, 2, 3),
+            4,
+            body=Released(HoldId("hold-1"), ApprovalId("req-1"), b"c", ("ann",), 5),
+        ),
+    ),
+    "HeldCommand-2": (
+        "c301be26ccc66829e4e20c686f6c642d310c73696d706c65027404020276000004000200022e0002026e027600026d0263027306"
+        "6462610206646261000478010204010206616e6e00",
+        HeldCommand(
+            HoldId("hold-1"),
+            CommandKind.SIMPLE,
+            "t",
+            (b"v", None),
+            (0, 1),
+            (23,),
+            (Claim("n", "v"),),
+            b"m",
+            b"c",
+            b"s",
+            ApproverRule("dba", ("dba",), 2, 60, True),
+            1,
+            2,
+            True,
+            ("ann",),
+        ),
+    ),
+    "HoldRaised-2": (
+        "c3016894ed6bb8cbaa470c686f6c642d310272020a722f312f310463690464621470726f64756374696f6e026d02630664626102"
+        "0664626100047801020c64656c65746502740001a0010868696768020253000276020400027802680206616e6e00",
+        HoldRaised(
+            HoldId("hold-1"),
+            RecorderId("r"),
+            1,
+            SessionId("r/1/1"),
+            "ci",
+            "db",
+            "production",
+            b"m",
+            b"c",
+            ApproverRule("dba", ("dba",), 2, 60, True),
+            (Effect("delete", "t"),),
+            True,
+            80,
+            Band.HIGH,
+            ("S",),
+            "v",
+            1,
+            2,
+            False,
+            b"x",
+            b"h",
+            ("ann",),
+        ),
+    ),
+    "Grant-2": (
+        "c3013f1796335f1a54df0c686f6c642d3102720a7265712d310c686f6c642d310263020a7265712d31026306616e6e0e61707072"
+        "6f7665027206040273000008060206616e6e00",
+        Grant(
+            HoldId("hold-1"),
+            RecorderId("r"),
+            ApprovalId("req-1"),
+            HoldId("hold-1"),
+            b"c",
+            (Vote(ApprovalId("req-1"), b"c", "ann", Choice.APPROVE, b"r", 3, 2, b"s"),),
+            4,
+            3,
+            ("ann",),
+        ),
+    ),
+    "Vote-1": (
+        "c301e244b2dd874476a90a7265712d31026306616e6e0e617070726f766502720604027306776879",
+        Vote(ApprovalId("req-1"), b"c", "ann", Choice.APPROVE, b"r", 3, 2, b"s", "why"),
+    ),
+    "Released-1": (
+        "c301d399529ad4eb0f4b0c686f6c642d310a7265712d3102630206616e6e000a",
+        Released(HoldId("hold-1"), ApprovalId("req-1"), b"c", ("ann",), 5),
     ),
 }
 
