@@ -22,17 +22,24 @@ HoldId = NewType("HoldId", str)
 ApprovalId = NewType("ApprovalId", str)
 """`req-` and 16 base32 characters, derived from the first hold's id."""
 
+AlertId = NewType("AlertId", str)
+"""`alr-` and 16 base32 characters, derived from where the event stands that made it an alert."""
+
+SuspensionId = NewType("SuspensionId", str)
+"""`sus-` and the 16 characters of its alert."""
+
 Source = NewType("Source", str)
 """`journal:<recorder>`, `beats:<recorder>`, `approvals:<topic>:<partition>:<recorder>`,
-`undecoded:<topic>:journal-<partition>`, `shard:<name>`. `<topic>` is 8 hex digits of the identity of the topic whose
-offsets count: in one that was made again they begin at 0, so it is another source."""
+`behaviour:<topic>:<partition>`, `undecoded:<topic>:journal-<partition>`, `shard:<name>`. `<topic>` is
+8 hex digits of the identity of the topic whose offsets count: in one that was made again they begin at 0, so it is
+another source."""
 
 
 class Position(NamedTuple):
     """Where a source stands. Compares as a tuple; the parts mean, by source:
 
     journal: (epoch, chunk, index in chunk); beats: (boot, n, index);
-    approvals: (offset of the input, index of the output, 0); shard: (seq, n, 0).
+    approvals, behaviour: (offset of the input, index of the output, 0); shard: (seq, n, 0).
     """
 
     major: int
@@ -60,6 +67,10 @@ def journal_source(recorder: RecorderId) -> Source:
 def approvals_source(topic: str, partition: int, recorder: RecorderId) -> Source:
     """`topic` is the identity of the topic, as the bus gives it."""
     return Source(f"approvals:{_short(topic)}:{partition}:{recorder}")
+
+
+def behaviour_source(topic: str, partition: int) -> Source:
+    return Source(f"behaviour:{_short(topic)}:{partition}")
 
 
 def undecoded_source(topic: str, partition: int) -> Source:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Union
 
-from schemas.ids import ApprovalId, HoldId, Position, RecorderId, SessionId, Source
+from schemas.ids import AlertId, ApprovalId, HoldId, Position, RecorderId, SessionId, Source, SuspensionId
 
 # --- words with a fixed list -------------------------------------------------
 
@@ -104,6 +104,14 @@ class Refusing(StrEnum):
     PROTOCOL = "protocol"  # function call, replication, unsupported setting
     TOO_LARGE = "too_large"  # above capture.max_command
     UNVERIFIED = "unverified"  # a grant whose votes do not hold
+    SUSPENDED = "suspended"  # behaviour suspended the session or the identity
+
+
+class Scope(StrEnum):
+    """What a suspension is of."""
+
+    SESSION = "session"
+    IDENTITY = "identity"  # every session of that subject, at every gateway
 
 
 # --- judging -----------------------------------------------------------------
@@ -465,6 +473,80 @@ class ReviewOverdue:
     at_us: int
 
 
+# --- leaf records: behaviour -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that an identity does not usually do. The words are ours; names in them passed the detectors."""
+
+    signal: str  # "Behaviour:Network/FirstSeen"
+    points: int  # when it was found; they fade
+    seen: str
+    usual: str
+    peers: int  # identities of its class that were asked: none of them does it
+    session: SessionId
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Behaviour's word on an identity: its findings since the last alert, and why they are enough for one."""
+
+    alert: AlertId
+    subject: str
+    identity_class: str  # of the policy; "" where none names the subject
+    session: SessionId  # of the newest finding
+    target: str
+    environment: str
+    findings: tuple[Finding, ...]
+    score: int  # of all its findings, as far as they have not faded
+    threshold: int  # at which this policy alerts
+    warm: bool  # whether the usual was learned for long enough; if not, only what needs no usual was looked for
+    suspension: SuspensionId | None
+    policy_version: str
+    at_us: int  # of the newest finding
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """An identity came that was not known: what is usual for it is being learned, and not yet missed."""
+
+    subject: str
+    identity_class: str
+    from_us: int
+    until_us: int  # at the earliest: it must have come on a few days, too
+    policy_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """Also a message to the gateways: refuse this session, or this identity, until then. Signed
+    (seal/suspension.py) by the behaviour step, for no gateway believes the bus."""
+
+    suspension: SuspensionId
+    alert: AlertId
+    scope: Scope
+    subject: str
+    session: SessionId
+    target: str
+    caused_by: tuple[str, ...]  # reviewers who stand behind the run: they may not lift it
+    from_us: int
+    until_us: int
+    policy_version: str
+    producer: str  # enrolled name
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Also a message to the gateways: a reviewer lifted it."""
+
+    suspension: SuspensionId
+    vote: Vote  # over the suspension's id and the digest of what was signed of it; without its words
+    at_us: int
+
+
 # --- on the bus, not leaves ------------------------------------------------------
 
 
@@ -514,6 +596,14 @@ class BootStarted:
 
     recorder: RecorderId
     boot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Input of the approvals step: a reviewer's vote to lift this."""
+
+    suspended: Suspended
+    vote: Vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -700,7 +790,7 @@ class LedgerAdopted:
 @dataclass(frozen=True, slots=True)
 class KeyEnrolled:
     name: str
-    role: str  # recorder, masker, pipeline, approvals, ledger
+    role: str  # recorder, masker, pipeline, approvals, ledger, behaviour
     public_key: bytes
     from_us: int
     until_us: int
@@ -741,6 +831,10 @@ LeafBody = Union[
     LedgerAdopted,
     MaskingFailed,
     ReviewOverdue,
+    Alert,
+    Learning,
+    Suspended,
+    Resumed,
 ]
 
 

@@ -10,7 +10,13 @@ from schemas.records import EventBatch
 from seal.keyfiles import Enrolled
 from seal.sign import BadSignature, Domain, Signer, check
 
-PRODUCERS = {"journal": "pipeline", "beats": "gateway", "approvals": "approvals", "undecoded": "pipeline"}
+PRODUCERS = {
+    "journal": "pipeline",
+    "beats": "gateway",
+    "approvals": "approvals",
+    "behaviour": "behaviour",
+    "undecoded": "pipeline",
+}
 """Which role's key may sign for a source, by the source's first word."""
 
 

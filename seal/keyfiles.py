@@ -1,7 +1,7 @@
 """The key directory: one file a key, 0600, and who is enrolled.
 
     root.key                     signs enrolments; keep it off the machine
-    <role>.key                   Ed25519 seed of gateway, pipeline, approvals, ledger
+    <role>.key                   Ed25519 seed of gateway, pipeline, approvals, behaviour, ledger
     masker-<id>.key, .pub        X25519; gateways read only the .pub
     <purpose>.secret             match, token, fingerprint, content
     enrolled/<name>.json         public: name, role, key, from, until, signed by root
@@ -27,9 +27,10 @@ from typing import Any
 from nacl.public import PrivateKey
 
 from schemas.records import KeyEnrolled
+from seal.digest import hkdf
 from seal.sign import BadSignature, Domain, Signer, check
 
-ROLES = ("gateway", "pipeline", "approvals", "ledger")
+ROLES = ("gateway", "pipeline", "approvals", "behaviour", "ledger")
 PURPOSES = ("match", "token", "fingerprint", "content")
 YEAR_US = 365 * 24 * 3600 * 1_000_000
 _DEPLOYMENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
@@ -145,12 +146,33 @@ def init(directory: Path, deployment: str) -> None:
     _write(directory / "root.key", _b64(seed), 0o600)
     _write(directory / "deployment.json", json.dumps({"deployment": deployment, "root": _b64(root.public)}), 0o644)
     for role in ROLES:
-        seed = secrets.token_bytes(32)
-        _write(directory / f"{role}.key", _b64(seed), 0o600)
-        enrol(directory, root, role, role, Signer(role, seed).public)
+        _add_role(directory, root, role)
     for purpose in PURPOSES:
         _write(directory / f"{purpose}.secret", _b64(secrets.token_bytes(32)), 0o600)
     add_masker_key(directory, root)
+
+
+def add_role(directory: Path, role: str, root: Path) -> None:
+    """The key of a role that the release which made this directory did not have. `root` is the root key's file.
+
+    Raises KeysUnusable if the role has a key or an enrolment already, or the root key is not this deployment's.
+    """
+    if has_role(directory, role) or (directory / "enrolled" / f"{role}.json").exists():
+        raise KeysUnusable(f"{directory}/{role}.key: there already; keys are never overwritten")
+    signer = Signer("root", _read_secret(root))
+    if signer.public != enrolled(directory).root:
+        raise KeysUnusable(f"{root}: not the root key of this deployment")
+    _add_role(directory, signer, role)
+
+
+def has_role(directory: Path, role: str) -> bool:
+    return (directory / f"{role}.key").exists()
+
+
+def _add_role(directory: Path, root: Signer, role: str) -> None:
+    seed = secrets.token_bytes(32)
+    _write(directory / f"{role}.key", _b64(seed), 0o600)
+    enrol(directory, root, role, role, Signer(role, seed).public)
 
 
 def add_masker_key(directory: Path, root: Signer) -> str:
@@ -184,6 +206,11 @@ def enrol(directory: Path, root: Signer, name: str, role: str, public: bytes) ->
 def load_signer(directory: Path, role: str) -> Signer:
     """Raises KeysUnusable."""
     return Signer(role, _read_secret(directory / f"{role}.key"))
+
+
+def load_state_key(directory: Path, role: str) -> bytes:
+    """What a role seals its state with: derived from its signing key. 32 bytes. Raises KeysUnusable."""
+    return hkdf(_read_secret(directory / f"{role}.key"), b"tallystick/state/1")
 
 
 def load_secret(directory: Path, purpose: str) -> bytes:

@@ -16,6 +16,7 @@ class Domain(StrEnum):
     ENROLMENT = "enrolment"
     REVIEWER_REQUEST = "reviewer-request"
     MANIFEST = "manifest"
+    SUSPENSION = "suspension"
 
 
 class BadSignature(ValueError):

@@ -83,6 +83,9 @@ def _keys(config: Config) -> Iterator[Finding]:
         return
     faults = []
     for role in keyfiles.ROLES:
+        if role == "behaviour" and not keyfiles.has_role(keys, role):  # a directory of a release before it
+            faults.append(f"{keys}/behaviour.key: not there; make it with: tallystick keys add behaviour --dir {keys}")
+            continue
         try:
             if known.public(role, role, now) != keyfiles.load_signer(keys, role).public:
                 faults.append(f"{keys}/{role}.key: not the key that is enrolled; restore the right one")

@@ -123,6 +123,22 @@ def keys_init(
     say(f"{directory}: made. Move {directory}/root.key to a safe place: it is needed only to enrol keys.")
 
 
+@keys_app.command("add", epilog="Example: tallystick keys add behaviour --dir keys --root /media/safe/root.key")
+def keys_add(
+    role: Annotated[str, typer.Argument(help="A role that a later release brought: behaviour.")],
+    directory: Annotated[Path, typer.Option("--dir", help="The key directory.")] = Path("keys"),
+    root: Annotated[Path | None, typer.Option(help="The root key's file; else root.key in the directory.")] = None,
+) -> None:
+    """Makes and enrols the key of a role that the key directory of an earlier release does not have."""
+    if role not in keyfiles.ROLES:
+        fail(f"no such role; there are: {', '.join(keyfiles.ROLES)}")
+    try:
+        keyfiles.add_role(directory, role, root or directory / "root.key")
+    except keyfiles.KeysUnusable as e:
+        fail(str(e))
+    say(f"{directory}/{role}.key: made and enrolled. Every role needs the new file in enrolled/, and a restart")
+
+
 @keys_app.command("show", epilog="Example: tallystick keys show --dir keys")
 def keys_show(
     directory: Annotated[Path, typer.Option("--dir", help="The key directory.")] = Path("keys"),
