@@ -30,6 +30,9 @@ _TOPICS = (EVENTS, APPROVALS, GRANTS, COVERED)
 _FASTEST_S, _SLOWEST_S = 0.005, 0.025
 _BATCH_BYTES = 16 * 1024 * 1024
 _GRANTS_KEPT_US = 24 * 3600 * 1_000_000  # nobody commits on `grants`: gateways read it from its end
+_NOTIFY_US = 24 * 3600 * 1_000_000
+"""For so long messages are kept for the step that tells people; older ones it would only count. All others are waited
+for without end."""
 _BUSY_S = 10.0
 
 _SCHEMA = """
@@ -155,19 +158,28 @@ def _read_by_all(db: sqlite3.Connection, recorder: str) -> int | None:
 
 
 def _prune(db: sqlite3.Connection) -> None:
+    now_us = time.time_ns() // 1000
     for topic in (EVENTS, APPROVALS):
-        db.execute(
-            f"DELETE FROM topic_{topic} WHERE at <= (SELECT min(at) FROM commits WHERE topic = ?)"  # noqa: S608
-            f" AND at < (SELECT max(at) FROM topic_{topic})",
-            (topic,),
-        )
+        done = _least(db, topic, "grp != 'notify'")
+        if done is not None:
+            told = _least(db, topic, "grp = 'notify'")
+            db.execute(
+                f"DELETE FROM topic_{topic} WHERE at <= ? AND (at <= ? OR time_us < ?)"  # noqa: S608
+                f" AND at < (SELECT max(at) FROM topic_{topic})",
+                (done, done if told is None else told, now_us - _NOTIFY_US),
+            )
     db.execute(  # a later mark of a source says all that an earlier one did
         "DELETE FROM topic_covered WHERE at NOT IN (SELECT max(at) FROM topic_covered GROUP BY key)"
     )
     db.execute(
         "DELETE FROM topic_grants WHERE time_us < ? AND at < (SELECT max(at) FROM topic_grants)",
-        (time.time_ns() // 1000 - _GRANTS_KEPT_US,),
+        (now_us - _GRANTS_KEPT_US,),
     )
+
+
+def _least(db: sqlite3.Connection, topic: str, whose: str) -> int | None:
+    found = db.execute(f"SELECT min(at) FROM commits WHERE topic = ? AND {whose}", (topic,)).fetchone()[0]  # noqa: S608
+    return None if found is None else int(found)
 
 
 def _table_of(topic: str) -> str:

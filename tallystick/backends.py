@@ -36,7 +36,7 @@ def kafka_settings(config: Config) -> KafkaSettings:
         cert_file=k.cert,
         key_file=k.key,
         user=k.user,
-        password=_secret(k.password_file, "the password of Kafka's user") if k.password_file else "",
+        password=read_secret(k.password_file, "the password of Kafka's user") if k.password_file else "",
         mechanism=k.mechanism,
     )
 
@@ -88,7 +88,8 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def _secret(path: Path, what: str) -> str:
+def read_secret(path: Path, what: str) -> str:
+    """Of a file that its owner alone may read, without the end of its line. Raises ConfigInvalid."""
     try:
         if path.stat().st_mode & 0o077:
             raise ConfigInvalid(f"{path}: others can read {what}; chmod 600 {path}")

@@ -34,10 +34,13 @@ from schemas.records import WormProbe
 from seal import keyfiles
 from seal.keyfiles import KeysUnusable, NotEnrolled
 from tallystick.backends import kafka_settings, now_us, open_bucket, open_store
-from tallystick.config import Address, Config, ConfigInvalid, Gateway
+from tallystick.config import Address, Config, ConfigInvalid, Gateway, Notify
 from tallystick.gateway_settings import settings_of
+from tallystick.notify.channels import NotSent
+from tallystick.notify.channels import channel as open_channel
 from tallystick.roles import read_rules
 from tallystick.roles.ledger import SHARD
+from tallystick.roles.workers import OPS
 
 STORE_S = 5.0  # a role waits longer for its store: there it is traffic that waits, here a person
 ASK_S = 2.0
@@ -68,6 +71,8 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _store(config)
     for gateway in config.gateway:
         yield from _gateway(gateway, config)
+    for channel in config.notify:
+        yield _channel(channel, config)
     yield from _ports(config)
 
 
@@ -138,7 +143,9 @@ def _writable(path: Path) -> bool:
 
 def _ports(config: Config) -> Iterator[Finding]:
     """Free, or held by the role that the config gives it to."""
-    ops = [config.ops_at(n) for n in range(3)] + [g.ops for g in config.gateway]
+    ops = [config.ops_at(n) for n in (0, *OPS.values()) if n != OPS["notify"] or config.notify] + [
+        g.ops for g in config.gateway
+    ]
     wanted: list[tuple[str, Address, Callable[[], bool]]] = [
         ("approvals", config.approvals, partial(_says, config.approvals, "/approvals")),
         *(("ops", at, partial(_says, at, "/metrics")) for at in ops if at is not None),
@@ -334,3 +341,17 @@ async def _log_in(at: Target, context: ssl.SSLContext | None, seconds: float) ->
     ready = await connect(at, context, {}, seconds)
     ready.channel.write(_TERMINATE)
     ready.channel.close()
+
+
+# --- notifications ------------------------------------------------------------------------
+
+
+def _channel(settings: Notify, config: Config) -> Finding:
+    """Its files, and whether it can be reached; nothing is sent: `tallystick notify test` sends."""
+    about = f"notify {settings.name}"
+    try:
+        return Finding(about, True, asyncio.run(open_channel(settings, config.door, time.time).reach()))
+    except ConfigInvalid as e:
+        return Finding(about, False, str(e))
+    except NotSent as e:
+        return Finding(about, False, f"{e}; is its address right, and may this machine reach it?")

@@ -18,7 +18,16 @@ from policy import judge as judging
 from policy import requests
 from schemas.judging import Judgement, SessionFacts
 from seal import keyfiles
-from tallystick import cli_approvals, cli_events, cli_evidence, cli_ledger, cli_policy, cli_replay, cli_roles
+from tallystick import (
+    cli_approvals,
+    cli_events,
+    cli_evidence,
+    cli_ledger,
+    cli_notify,
+    cli_policy,
+    cli_replay,
+    cli_roles,
+)
 from tallystick import config as configuration
 from tallystick.cli_policy import read_policy
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
@@ -40,7 +49,7 @@ app.add_typer(ledger_app, name="ledger")
 cli_roles.register(app, ledger_app)
 cli_policy.register(policy_app)
 cli_ledger.register(app, ledger_app)
-for part in (cli_approvals, cli_events, cli_replay, cli_evidence):
+for part in (cli_approvals, cli_events, cli_replay, cli_evidence, cli_notify):
     part.register(app)
 
 TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M"]

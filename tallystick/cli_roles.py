@@ -19,6 +19,7 @@ class Steps(StrEnum):
     ASK = "ask"
     MASK = "mask"
     APPROVALS = "approvals"
+    NOTIFY = "notify"
 
 
 def register(app: typer.Typer, ledger_app: typer.Typer) -> None:
@@ -69,6 +70,7 @@ def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
         Role("ask", ("worker", "--steps", "ask", *where)),
         Role("mask", ("worker", "--steps", "mask", *where)),
         Role("approvals", ("worker", "--steps", "approvals", *where)),
+        *([Role("notify", ("worker", "--steps", "notify", *where))] if found.notify else []),
         *(Role(f"gateway {g.name}", ("gateway", "--name", g.name, *where)) for g in found.gateway),
     ]
     logs.configure("up")
@@ -107,7 +109,8 @@ def worker(
     steps: Annotated[Steps, typer.Option(help="Which steps: each is a process with keys of its own.")],
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """One stream worker: `mask` (the record), `ask` (what is held, ahead of the masker) or `approvals`."""
+    """One stream worker: `mask` (the record), `ask` (what is held, ahead of the masker), `approvals`, or `notify`
+    (tells people; needs a [[notify]])."""
     from tallystick.roles import workers as role
 
     found = _load(config)
@@ -115,6 +118,10 @@ def worker(
         _run("mask", lambda stop: role.mask_worker(found, say, stop))
     elif steps is Steps.ASK:
         _run("ask", lambda stop: role.ask_worker(found, say, stop))
+    elif steps is Steps.NOTIFY:
+        from tallystick.roles.notify import notify_worker
+
+        _run("notify", lambda stop: notify_worker(found, say, stop))
     else:
         _run("approvals", lambda stop: role.approvals_worker(found, say, stop))
 

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from tallystick.notify.kinds import Kind
+
 _SERVER = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
 
 
@@ -137,6 +139,46 @@ class Kafka(Strict):
         return self
 
 
+class Notify(Strict):
+    """Where people are told of what happens. Its secrets are in files of their own, 0600."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
+    kind: Literal["webhook", "slack", "email"]
+    on: list[Kind] = []  # none: all
+    targets: list[str] = []  # names of gateways; these three choose among requests, and none is all
+    groups: list[str] = []  # of reviewers, of whom the request needs one
+    min_score: int = Field(default=0, ge=0, le=100)
+    per_minute: int = Field(default=10, ge=1, le=600)  # messages; above it several notices go as one
+    url_file: Path | None = None  # webhook, slack: the URL itself is a secret
+    secret_file: Path | None = None  # webhook: what signs, one a line
+    server: Listen | None = None  # email: host:port
+    tls: Literal["starttls", "tls", "none"] = "starttls"  # email
+    user: str = ""
+    password_file: Path | None = None
+    sender: str = Field(default="", pattern=r"^$|^[!-?A-~]+@[A-Za-z0-9.-]+$")
+    to: list[Annotated[str, Field(pattern=r"^[!-?A-~]+@[A-Za-z0-9.-]+$")]] = Field(default=[], max_length=50)
+    ca: Path | None = None  # whom to trust in place of the system's authorities
+    insecure: bool = False  # plain text to another machine
+
+    @model_validator(mode="after")
+    def _sane(self) -> Notify:
+        needed = {
+            "webhook": ("url_file", "secret_file"),
+            "slack": ("url_file",),
+            "email": ("server", "sender", "to"),
+        }
+        own = {*needed[self.kind], *(("tls", "user", "password_file") if self.kind == "email" else ())}
+        for key in needed[self.kind]:
+            if not getattr(self, key):
+                raise ValueError(f'kind "{self.kind}" needs {key}')
+        of_others = {"url_file", "secret_file", "server", "tls", "user", "password_file", "sender", "to"} - own
+        for key in sorted(of_others & self.model_fields_set):
+            raise ValueError(f'kind "{self.kind}" has no {key}')
+        if bool(self.user) != bool(self.password_file):
+            raise ValueError("user and password_file go together")
+        return self
+
+
 class Config(Strict):
     data: Path = Path("data")
     keys: Path = Path("keys")
@@ -147,9 +189,17 @@ class Config(Strict):
     approvals: Listen = Address(host="127.0.0.1", port=7480)
     approvals_url: str = ""  # how people reach the approvals door, if not at its address
     ops: Listen | None = None  # /healthz, /readyz, /metrics of the ledger; the workers take the next
-    # two ports, a gateway has a key of its own
+    # ports, a gateway has a key of its own
     batch_seconds: float = Field(default=10.0, ge=0.05, le=60)
     gateway: list[Gateway] = []
+    notify: list[Notify] = Field(default=[], max_length=16)
+
+    @model_validator(mode="after")
+    def _names(self) -> Config:
+        names = [n.name for n in self.notify]
+        if len(set(names)) != len(names):
+            raise ValueError("two [[notify]] have the same name")
+        return self
 
     @property
     def kafka_servers(self) -> tuple[str, ...]:
@@ -160,6 +210,11 @@ class Config(Strict):
     def store_dir(self) -> Path | None:
         """None: an object store."""
         return Path(self.store.removeprefix("file:")) if self.store.startswith("file:") else None
+
+    @property
+    def door(self) -> str:
+        """Where people reach the approvals door."""
+        return self.approvals_url or f"http://{self.approvals}"
 
     @property
     def journal(self) -> Path:
@@ -241,6 +296,10 @@ def _absolute(config: Config, base: Path, path: Path) -> Config:
         )
         for g in config.gateway
     ]
+    notify = [
+        n.model_copy(update={key: maybe(getattr(n, key)) for key in ("url_file", "secret_file", "password_file", "ca")})
+        for n in config.notify
+    ]
     return config.model_copy(
         update={
             "data": data,
@@ -251,5 +310,6 @@ def _absolute(config: Config, base: Path, path: Path) -> Config:
                 update={name: maybe(getattr(config.kafka, name)) for name in ("ca", "cert", "key", "password_file")}
             ),
             "gateway": gateways,
+            "notify": notify,
         }
     )

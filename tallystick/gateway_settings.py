@@ -31,7 +31,7 @@ def settings_of(chosen: Gateway, config: Config) -> settings.GatewaySettings:
             )
             for i in chosen.identity
         ),
-        approvals_url=config.approvals_url or f"http://{config.approvals}",
+        approvals_url=config.door,
         tls=settings.ClientTls(chosen.tls.cert, chosen.tls.key, chosen.tls.required) if chosen.tls else None,
         durability=settings.Durability(chosen.durability.value),
         capture=settings.Capture(chosen.capture.max_command, chosen.capture.max_response),

@@ -62,6 +62,7 @@ ALARMS = (
     "gap",
     "message not accepted",
     "messages lost",
+    "notification given up",
     "one position, two messages",
     "recorder gone",
 )
@@ -106,6 +107,10 @@ METRICS = {
     "tallystick_approvals_requests_open": Metric(_G, "Approval requests that a vote or a command may still answer"),
     "tallystick_approvals_holds_waiting": Metric(_G, "Held commands that wait for an answer, of all gateways"),
     "tallystick_approvals_oldest_seconds": Metric(_G, "Age of the oldest request with a command that waits"),
+    "tallystick_notify_sent_total": Metric(_C, "Messages that a channel took", "channel"),
+    "tallystick_notify_failed_total": Metric(_C, "Tries to send one that failed", "channel"),
+    "tallystick_notify_given_up_total": Metric(_C, "Notices that nobody was told", "channel"),
+    "tallystick_notify_waiting": Metric(_G, "Notices that wait for a channel, or are on their way", "channel"),
     # --- ledger
     "tallystick_ledger_entries": Metric(_G, "Entries under the newest checkpoint"),
     "tallystick_ledger_batches": Metric(_G, "Batches in the shard"),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from stream.faust_app import FaustWorker
     from stream.faust_approvals import FaustApprovalsWorker
 
-OPS = {"mask": 1, "approvals": 2, "ask": 3}
+OPS = {"mask": 1, "approvals": 2, "ask": 3, "notify": 4}
 """Ports after that of the config's `ops`, which is the ledger's."""
 
 
