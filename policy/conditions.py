@@ -136,6 +136,8 @@ def _check_words(place: Value, text: str, circumstances: frozenset[str]) -> None
             raise place.invalid(f"no context is named {each}{nearest(each[1:-1], circumstances)}")
     ids = {signal.id for signal in signals.table().values()}
     for each in _STRING.findall(text):
+        if each[1:-1].startswith("Behaviour:"):
+            raise place.invalid(f"{each} is found after the command has run: no rule can ask for it (see `behaviour`)")
         if _SIGNAL_ID.match(each[1:-1]) and each[1:-1] not in ids:
             raise place.invalid(f"unknown signal {each}{nearest(each[1:-1], ids)}")
 

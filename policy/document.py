@@ -17,6 +17,7 @@ MAX_DEPTH = 16
 
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C ten times quicker: 256 KiB in a second
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -49,6 +50,16 @@ class Value:
         if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:int" and _NUMBER.fullmatch(node.value):
             return int(node.value)
         raise self.invalid("must be a whole number")
+
+    def seconds(self, longest: int) -> int:
+        """Of a span such as 30m, 1h or 7d."""
+        text = self.text()
+        if text[:-1].isascii() and text[:-1].isdigit() and text[-1:] in _UNITS:
+            seconds = int(text[:-1][:9]) * _UNITS[text[-1]]
+            if 0 < seconds <= longest:
+                return seconds
+        most = f"{longest // 86400}d" if longest % 86400 == 0 else f"{longest // 3600}h"
+        raise self.invalid(f"must be a time up to {most}, such as 30m, 1h or 7d")
 
     def truth(self) -> bool:
         node = self._node

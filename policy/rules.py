@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from policy import circumstances, document
+from policy import behaviour, circumstances, document
+from policy.behaviour import Behaviour
 from policy.circumstances import Circumstance, Moment
 from policy.conditions import Condition, compile_
 from policy.context import Context, Needs
@@ -32,8 +33,18 @@ DEFAULT_APPROVERS = ApproverRule("default", ("reviewers",), 1, 3600)
 OTHERWISE = "otherwise"
 """The rule named in a judgement that no rule decided."""
 
-_PARTS = ("rules", "otherwise", "context", "approvers", "reviewers", "mask", "detect", "functions", "tests")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PARTS = (
+    "rules",
+    "otherwise",
+    "context",
+    "approvers",
+    "reviewers",
+    "mask",
+    "detect",
+    "functions",
+    "behaviour",
+    "tests",
+)
 MOST_RULES = 1000
 _LONGEST = 30 * 86400
 _REMEMBERED = 4096
@@ -68,6 +79,7 @@ class Rules:
     functions_allowed: frozenset[str]
     circumstances: tuple[Circumstance, ...]
     needs: Needs  # of all conditions
+    behaviour: Behaviour = field(default_factory=Behaviour)
     _decided: dict[tuple[Any, ...], Decided] = field(default_factory=dict, repr=False, compare=False)
 
     def decide(self, context: Context) -> Decided:
@@ -118,6 +130,7 @@ def parse(text: str) -> Rules:
     reviewers = _reviewers(parts["reviewers"]) if "reviewers" in parts else ()
     if reviewers:
         _check_quorums(approvers, reviewers, parts.get("approvers", place))
+    groups = frozenset(group for each in reviewers for group in each.groups)
     known = circumstances.read(parts["context"]) if "context" in parts else ()
     rules = _rules(parts["rules"], approvers, frozenset(each.name for each in known))
     return Rules(
@@ -131,6 +144,7 @@ def parse(text: str) -> Rules:
         functions_allowed=_functions(parts["functions"]) if "functions" in parts else frozenset(),
         circumstances=known,
         needs=Needs(frozenset[str]().union(*(rule.condition.needs for rule in rules))),
+        behaviour=behaviour.read(parts["behaviour"], groups) if "behaviour" in parts else Behaviour(),
     )
 
 
@@ -180,12 +194,7 @@ def _approvers(place: Value) -> tuple[ApproverRule, ...]:
 
 
 def _seconds(place: Value) -> int:
-    text = place.text()
-    if text[:-1].isascii() and text[:-1].isdigit() and text[-1:] in _UNITS:
-        seconds = int(text[:-1][:9]) * _UNITS[text[-1]]
-        if 0 < seconds <= _LONGEST:
-            return seconds
-    raise place.invalid("must be a time up to 30d, such as 30m, 1h or 7d")
+    return place.seconds(_LONGEST)
 
 
 def _reviewers(place: Value) -> tuple[Reviewer, ...]:
