@@ -34,7 +34,8 @@ from schemas.records import WormProbe
 from seal import keyfiles
 from seal.keyfiles import KeysUnusable, NotEnrolled
 from tallystick.backends import kafka_settings, now_us, open_bucket, open_store
-from tallystick.config import Address, Config, ConfigInvalid, Gateway, Notify
+from tallystick.config import Address, Config, ConfigInvalid, DoorTls, Gateway, Notify
+from tallystick.door import DoorClient, exposed, is_loopback, server_context
 from tallystick.gateway_settings import settings_of
 from tallystick.notify.channels import NotSent
 from tallystick.notify.channels import channel as open_channel
@@ -73,6 +74,7 @@ def findings(config: Config) -> Iterator[Finding]:
         yield from _gateway(gateway, config)
     for channel in config.notify:
         yield _channel(channel, config)
+    yield from _door(config)
     yield from _ports(config)
 
 
@@ -147,7 +149,7 @@ def _ports(config: Config) -> Iterator[Finding]:
         g.ops for g in config.gateway
     ]
     wanted: list[tuple[str, Address, Callable[[], bool]]] = [
-        ("approvals", config.approvals, partial(_says, config.approvals, "/approvals")),
+        ("approvals", config.approvals, partial(_says, config.approvals, "/approvals", config.approvals_tls)),
         *(("ops", at, partial(_says, at, "/metrics")) for at in ops if at is not None),
         *((f"gateway {g.name}", g.listen, partial(_records, config, g)) for g in config.gateway),
     ]
@@ -182,9 +184,31 @@ def _occupied(at: Address) -> int:
     return 0
 
 
-def _says(at: Address, path: str) -> bool:
+def _door(config: Config) -> Iterator[Finding]:
+    if config.approvals_tls is not None:
+        try:
+            server_context(config.approvals_tls)
+            DoorClient(config.door, ca=config.approvals_tls.ca)
+        except ConfigInvalid as e:
+            yield Finding("approvals", False, str(e))
+        except OSError as e:
+            yield Finding("approvals", False, f"approvals_tls: {config.approvals_tls.ca}: not a file of certificates "
+                          f"({type(e).__name__})")  # fmt: skip
+        else:
+            yield Finding("approvals", True, f"reviewers reach it over TLS, at {config.door}")
+    elif exposed(config.door) or not (config.approvals_url or is_loopback(config.approvals.host)):
+        yield Finding("approvals", False, f"{config.door}: what reviewers read and sign goes over a network in the "
+                      "clear; give it [approvals_tls], or an approvals_url with https")  # fmt: skip
+
+
+def _says(at: Address, path: str, tls: DoorTls | None = None) -> bool:
     """Whether a role of ours answers there: its words name the program."""
     connection = http.client.HTTPConnection(at.host, at.port, timeout=ASK_S)
+    if tls is not None:
+        context = ssl.create_default_context()
+        context.check_hostname = False  # who it is, is told by its words alone
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(at.host, at.port, timeout=ASK_S, context=context)
     try:
         connection.request("GET", path)
         return b"tallystick" in connection.getresponse().read(1 << 20)

@@ -47,6 +47,10 @@ Name = Annotated[
     typer.Option(envvar="TALLYSTICK_REVIEWER", help="Your name in the policy; else found by your key."),
 ]
 Url = Annotated[str | None, typer.Option(help="The approvals door; else the config's.")]
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", envvar="TALLYSTICK_CA", help="Who vouches for the door's certificate; else the config's."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed where stdin is no terminal.")]
 
@@ -70,6 +74,7 @@ def requests(
     name: Name = None,
     config: ConfigFile = DEFAULT_CONFIG,
     url: Url = None,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Lists what waits for a reviewer, and what lately ended; with REQ, all that there is to know of one."""
@@ -77,7 +82,7 @@ def requests(
     from tallystick.cli_events import columns
     from tallystick.recorded import as_json as json_line
 
-    door, _ = _as_reviewer(key, name, config, url)
+    door, _ = _as_reviewer(key, name, config, url, ca)
     with _speaking():
         if request is not None:
             plain = door.request(_checked(request))
@@ -102,12 +107,13 @@ def approve(
     name: Name = None,
     config: ConfigFile = DEFAULT_CONFIG,
     url: Url = None,
+    ca: Ca = None,
     yes: Yes = False,
 ) -> None:
     """Shows what is asked for, and signs your yes to exactly that. Exit 0 counted, 1 not counted, 2 wrong use."""
     from schemas.records import Choice
 
-    _vote(Choice.APPROVE, request, reason, _as_reviewer(key, name, config, url), yes=yes)
+    _vote(Choice.APPROVE, request, reason, _as_reviewer(key, name, config, url, ca), yes=yes)
 
 
 def deny(
@@ -117,12 +123,13 @@ def deny(
     name: Name = None,
     config: ConfigFile = DEFAULT_CONFIG,
     url: Url = None,
+    ca: Ca = None,
     yes: Yes = False,
 ) -> None:
     """Shows what is asked for, and signs your no: one no is enough. Exit 0 counted, 1 not counted, 2 wrong use."""
     from schemas.records import Choice
 
-    _vote(Choice.DENY, request, reason, _as_reviewer(key, name, config, url), yes=yes)
+    _vote(Choice.DENY, request, reason, _as_reviewer(key, name, config, url, ca), yes=yes)
 
 
 def revoke(
@@ -132,13 +139,14 @@ def revoke(
     name: Name = None,
     config: ConfigFile = DEFAULT_CONFIG,
     url: Url = None,
+    ca: Ca = None,
     yes: Yes = False,
 ) -> None:
     """Takes a request back before its use, whoever approved it; what runs already is not called back.
     Exit 0 counted, 1 not counted, 2 wrong use."""
     from schemas.records import Choice
 
-    _vote(Choice.REVOKE, request, reason, _as_reviewer(key, name, config, url), yes=yes)
+    _vote(Choice.REVOKE, request, reason, _as_reviewer(key, name, config, url, ca), yes=yes)
 
 
 def _vote(choice: Choice, request: str, reason: str, who: tuple[DoorClient, Signer], *, yes: bool) -> None:
@@ -209,13 +217,14 @@ def wait(
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     url: Url = None,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Waits for the answer; needs no key. Exit 0 approved, 3 denied or revoked, 4 expired, cancelled or superseded,
     5 no answer: --timeout has passed, or the door could not be reached for a minute."""
     from tallystick.recorded import as_json as json_line
 
-    state = _wait(_checked(request), _client(config, url, None), timeout)
+    state = _wait(_checked(request), _client(config, url, ca, None), timeout)
     say(json_line({"request": request, "state": state, "exit": EXITS[state]}) if as_json else f"{request}: {state}")
     raise typer.Exit(EXITS[state])
 
@@ -250,7 +259,9 @@ def _wait(request: str, door: DoorClient, timeout: float | None) -> str:
 # --- who, where -----------------------------------------------------------------------
 
 
-def _as_reviewer(key: Path | None, name: str | None, config: Path, url: str | None) -> tuple[DoorClient, Signer]:
+def _as_reviewer(
+    key: Path | None, name: str | None, config: Path, url: str | None, ca: Path | None
+) -> tuple[DoorClient, Signer]:
     from seal import keyfiles
 
     path = key or Path.home() / ".tallystick" / "reviewer.key"
@@ -263,7 +274,7 @@ def _as_reviewer(key: Path | None, name: str | None, config: Path, url: str | No
         fail(str(e))
     if not signer.name.isascii() or not signer.name.isprintable() or " " in signer.name:
         fail("--name: your name in the policy; it has no spaces")
-    return _client(config, url, signer), signer
+    return _client(config, url, ca, signer), signer
 
 
 def _name_of(public: bytes, config: Path) -> str | None:
@@ -279,25 +290,22 @@ def _name_of(public: bytes, config: Path) -> str | None:
     return next((r.name for r in found if r.public_key == public), None)
 
 
-def _client(config: Path, url: str | None, signer: Signer | None) -> DoorClient:
+def _client(config: Path, url: str | None, ca: Path | None, signer: Signer | None) -> DoorClient:
     from tallystick.door import DoorClient, exposed
-
-    where = url or _url(config)
-    if not where.startswith(("http://", "https://")):
-        fail(f"{where}: the door's URL begins with http:// or https://")
-    if exposed(where) and signer is not None:
-        note("note: the door is not https: who sits between could show you another command than you sign")
-    return DoorClient(where, signer)
-
-
-def _url(config: Path) -> str:
     from tallystick.recorded import load
 
-    found = load(config)
-    if found.approvals_url:
-        return found.approvals_url
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.approvals.host, found.approvals.host)  # noqa: S104
-    return f"http://[{host}]:{found.approvals.port}" if ":" in host else f"http://{host}:{found.approvals.port}"
+    if url is None:
+        found = load(config)
+        url = found.door
+        ca = ca or (found.approvals_tls.ca if found.approvals_tls else None)
+    if not url.startswith(("http://", "https://")):
+        fail(f"{url}: the door's URL begins with http:// or https://")
+    if exposed(url) and signer is not None:
+        note("note: the door is not https: who sits between could show you another command than you sign")
+    try:
+        return DoorClient(url, signer, ca=ca)
+    except OSError as e:
+        fail(f"{ca}: not a file of certificates ({type(e).__name__})")
 
 
 def _checked(request: str) -> str:

@@ -69,6 +69,14 @@ class ClientTls(Strict):
     required: bool = True
 
 
+class DoorTls(Strict):
+    """Of the approvals door."""
+
+    cert: Path
+    key: Path
+    ca: Path | None = None  # whom a reviewer's program that reads this file trusts; else the system's authorities
+
+
 class Hold(Strict):
     """Seconds that a risky command may wait on the wire."""
 
@@ -188,6 +196,7 @@ class Config(Strict):
     policy: Path = Path("policy.yaml")
     approvals: Listen = Address(host="127.0.0.1", port=7480)
     approvals_url: str = ""  # how people reach the approvals door, if not at its address
+    approvals_tls: DoorTls | None = None
     ops: Listen | None = None  # /healthz, /readyz, /metrics of the ledger; the workers take the next
     # ports, a gateway has a key of its own
     batch_seconds: float = Field(default=10.0, ge=0.05, le=60)
@@ -202,6 +211,15 @@ class Config(Strict):
         return self
 
     @property
+    def door(self) -> str:
+        """The URL at which people and waiting jobs find the approvals door."""
+        if self.approvals_url:
+            return self.approvals_url
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.approvals.host, self.approvals.host)  # noqa: S104
+        host = f"[{here}]" if ":" in here else here
+        return f"http{'s' * bool(self.approvals_tls)}://{host}:{self.approvals.port}"
+
+    @property
     def kafka_servers(self) -> tuple[str, ...]:
         """None: the embedded bus."""
         return tuple(self.bus.removeprefix("kafka://").split(",")) if self.bus.startswith("kafka://") else ()
@@ -210,11 +228,6 @@ class Config(Strict):
     def store_dir(self) -> Path | None:
         """None: an object store."""
         return Path(self.store.removeprefix("file:")) if self.store.startswith("file:") else None
-
-    @property
-    def door(self) -> str:
-        """Where people reach the approvals door."""
-        return self.approvals_url or f"http://{self.approvals}"
 
     @property
     def journal(self) -> Path:
@@ -300,8 +313,10 @@ def _absolute(config: Config, base: Path, path: Path) -> Config:
         n.model_copy(update={key: maybe(getattr(n, key)) for key in ("url_file", "secret_file", "password_file", "ca")})
         for n in config.notify
     ]
+    door = config.approvals_tls
     return config.model_copy(
         update={
+            "approvals_tls": DoorTls(cert=at(door.cert), key=at(door.key), ca=maybe(door.ca)) if door else None,
             "data": data,
             "keys": keys,
             "policy": at(config.policy),

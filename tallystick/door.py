@@ -6,7 +6,9 @@ What it answers about a request is read in `asked.py`.
 from __future__ import annotations
 
 import re
+import ssl
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ import httpx
 
 from schemas.records import Vote
 from seal.sign import Signer
+from tallystick.config import ConfigInvalid, DoorTls
 
 TIMEOUT_S = 10.0
 LARGEST_ANSWER = 16 * 1024 * 1024
@@ -33,12 +36,23 @@ class Refused(RuntimeError):
 
 
 class DoorClient:
-    """`signer` is the reviewer's key, under their name in the policy; whoever only waits has none."""
+    """`signer` is the reviewer's key, under their name in the policy; whoever only waits has none.
 
-    def __init__(self, url: str, signer: Signer | None = None, transport: httpx.BaseTransport | None = None) -> None:
+    `ca`: a PEM file of the authorities that may vouch for the door; None is the system's. Raises OSError where it
+    cannot be read (ssl.SSLError is one).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        signer: Signer | None = None,
+        transport: httpx.BaseTransport | None = None,
+        ca: Path | None = None,
+    ) -> None:
         self._url, self._signer = url.rstrip("/"), signer
+        trusted = ssl.create_default_context(cafile=ca)
         # trust_env: a proxy named in the environment must not see, nor answer, what a reviewer asks.
-        self._http = httpx.Client(trust_env=False, timeout=TIMEOUT_S, transport=transport)
+        self._http = httpx.Client(trust_env=False, timeout=TIMEOUT_S, transport=transport, verify=trusted)
 
     def requests(self) -> list[Any]:
         """Summaries as the door gave them, the open ones first. Raises DoorShut, Refused."""
@@ -74,6 +88,9 @@ class DoorClient:
             answer = self._http.request(method, self._url + path, headers=headers, json=body)
             plain = answer.json() if len(answer.content) <= LARGEST_ANSWER else None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as e:
+            if "CERTIFICATE_VERIFY_FAILED" in str(e):
+                words = "its certificate is not one to trust: name the authority that made it with --ca"
+                raise DoorShut(f"{self._url}: {words}") from e
             raise DoorShut(f"{self._url}: cannot be reached ({type(e).__name__}); is `tallystick up` running?") from e
         except (ValueError, RecursionError) as e:
             raise DoorShut(f"{self._url}: what answers there is not the approvals door") from e
@@ -86,7 +103,22 @@ class DoorClient:
         return plain
 
 
+def server_context(tls: DoorTls) -> ssl.SSLContext:
+    """Of the door itself. Raises ConfigInvalid."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # made so, it takes no notice of SSLKEYLOGFILE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tls.cert, tls.key)
+    except OSError as e:
+        raise ConfigInvalid(f"approvals_tls: {tls.cert} and its key cannot be loaded ({type(e).__name__})") from e
+    return context
+
+
 def exposed(url: str) -> bool:
     """Would what a reviewer sees go over a network in the clear?"""
     parts = urlsplit(url)
-    return parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1")
+    return parts.scheme != "https" and not is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    return host in ("127.0.0.1", "localhost", "::1")

@@ -27,6 +27,7 @@ from stream.runner import Stage
 from stream.workers import ASK_GROUP, MASK_GROUP, ApprovalsWorker, Worker, ask_stages, mask_stages
 from tallystick.backends import kafka_settings, now_us, open_bus
 from tallystick.config import Config
+from tallystick.door import server_context
 from tallystick.metrics import Value
 from tallystick.roles import Say, bus_fault, read_rules, until
 from tallystick.roles import ops as serve_ops
@@ -159,9 +160,12 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
         return {"reason": known.reason, "instead": known.instead, "false_positives": known.false_positives}
 
     door = Door(lambda: worker.state, bus.producer(), directory, content.get, explain)
+    serving_as = uvicorn.Config(door.app, log_config=None, access_log=False, lifespan="off")
+    serving_as.load()
+    serving_as.ssl = server_context(config.approvals_tls) if config.approvals_tls else None
     listening = socket.create_server((config.approvals.host, config.approvals.port), backlog=128)
     host, port = listening.getsockname()[:2]
-    server = _DoorServer(uvicorn.Config(door.app, log_config=None, access_log=False, lifespan="off"))
+    server = _DoorServer(serving_as)
 
     async def figures() -> Mapping[str, Value]:
         waiting = [r for r in worker.state.requests.values() if r.waiting]
@@ -179,7 +183,7 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
         task = asyncio.create_task(worker.run())
         await _begun(worker, task)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        say(f"ready http://{host}:{port}")
+        say(f"ready http{'s' * bool(config.approvals_tls)}://{host}:{port}")
         await until(stop, task, serving)
         server.should_exit = True
         worker.stop()
