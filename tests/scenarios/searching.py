@@ -7,14 +7,16 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import fastavro
 import re2
 import zstandard
+
+from tallystick import config
+from tests.scenarios.conftest import NAMED, Deployment
 
 ZSTD, GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b\x08"
 LARGEST = 64 * 1024 * 1024
@@ -92,13 +94,30 @@ def _gzip(raw: bytes) -> bytes:
         return b""
 
 
+AT_ONCE, MEMORY = 1000, 256 << 20
+"""Needles of one pattern, and bytes for its states: with more it would be slow until all of these are made."""
+
+
+class Needles:
+    """Many byte strings that are looked for in one pass."""
+
+    def __init__(self, needles: Iterable[bytes]) -> None:
+        options = re2.Options()
+        options.encoding = options.Encoding.LATIN1
+        options.max_mem = MEMORY
+        escaped = [b"".join(b"\\x%02x" % byte for byte in needle) for needle in needles]
+        cuts = range(0, len(escaped), AT_ONCE)
+        self._patterns = [re2.compile(b"|".join(escaped[at : at + AT_ONCE]), options) for at in cuts]
+
+    def in_(self, raw: bytes) -> Iterator[bytes]:
+        """Those that are there, but for such as overlap another."""
+        for pattern in self._patterns:
+            yield from (match[0] for match in pattern.finditer(raw))
+
+
 @cache
-def _any_of(values: tuple[str, ...]) -> Any:
-    """One pass for all forms of all values."""
-    options = re2.Options()
-    options.encoding = options.Encoding.LATIN1
-    ways = [b"".join(b"\\x%02x" % byte for byte in way) for value in values for way in forms(value)]
-    return re2.compile(b"|".join(ways), options)
+def _ways(values: tuple[str, ...]) -> Needles:
+    return Needles(way for value in values for way in forms(value))
 
 
 def found_in(path: Path, values: tuple[str, ...]) -> list[str]:
@@ -108,6 +127,26 @@ def found_in(path: Path, values: tuple[str, ...]) -> list[str]:
     if raw.endswith(bytes(4096)):  # Kafka makes an index 10 MiB of zeros; one is kept, for it may end UTF-16
         raw = raw.rstrip(b"\0") + b"\0"
     for layer in layers(raw):
-        if _any_of(values).search(layer):
+        if any(_ways(values).in_(layer)):
             found += [v for v in values if v not in found and any(way in layer for way in forms(v))]
     return found
+
+
+def files(deployment: Deployment) -> list[Path]:
+    """Journals, tables, logs, keys, bundles; in full mode Kafka's logs, changelogs among them, and MinIO's disk too."""
+    mine = config.load(deployment.made.config).kafka.prefix  # of its topics and groups; its bucket has that name too
+
+    def another(path: Path) -> bool:
+        """Of a test before this one: it has had other values, and there may be much of it."""
+        named = (NAMED.match(part) for part in path.parts)
+        return any(found is not None and found[0] != mine for found in named)
+
+    places = (deployment.place, *deployment.elsewhere)
+    found = [p for place in places for p in place.rglob("*") if p.is_file() and not another(p)]
+    assert len(found) > 10
+    return found
+
+
+def left(deployment: Deployment, values: tuple[str, ...]) -> dict[str, list[str]]:
+    """By file: the values that are in it."""
+    return {str(p): held for p in files(deployment) if (held := found_in(p, values))}

@@ -21,9 +21,8 @@ import psycopg
 import pytest
 import zstandard
 
-from tallystick import config
 from tests.scenarios import searching
-from tests.scenarios.conftest import NAMED, Deployment, Make
+from tests.scenarios.conftest import Deployment, Make
 from tests.scenarios.test_ops import until
 
 CARD, CARD_SPACED, SSN = "4012888888881881", "5105 1051 0510 5100", "536-90-4399"
@@ -132,7 +131,7 @@ def test_planted_values_are_in_no_file(deploy: Make) -> None:
     _traffic(deployment)
     _wrong_password(deployment)
     up.kill()  # with state tables, journals and WAL files as they are in the middle of work
-    left = _search(deployment)
+    left = searching.left(deployment, PLANTED)
     assert left == {}, left
     up.start()
     _traffic_again(deployment)
@@ -144,7 +143,7 @@ def test_planted_values_are_in_no_file(deploy: Make) -> None:
     assert exported.returncode == 0, exported.stderr
     shown = "".join(deployment.tallystick("replay", name).stdout for name in _sessions(deployment))
     (deployment.place / "shown.txt").write_text(shown)
-    left = _search(deployment)
+    left = searching.left(deployment, PLANTED)
     assert left == {}, left
     assert "tok:card:" in shown, "what was masked is shown as a token"
     assert "create table people" in shown, "and what is harmless can be read"
@@ -206,23 +205,8 @@ def test_a_death_that_would_dump_core_leaves_no_value(
         until(60, lambda: not {*roles.values()} & {*deployment.roles().values()})
     deployment.up.kill()
     assert list(where.iterdir()) == []
-    left = _search(deployment)
+    left = searching.left(deployment, PLANTED)
     assert left == {}, left
-
-
-def _search(deployment: Deployment) -> dict[str, list[str]]:
-    """Journals, tables, logs, keys, bundles; in full mode Kafka's logs, changelogs among them, and MinIO's disk too."""
-    mine = config.load(deployment.made.config).kafka.prefix  # of its topics and groups; its bucket has that name too
-
-    def another(path: Path) -> bool:
-        """Of a test before this one: it has had other values, and there may be much of it."""
-        named = (NAMED.match(part) for part in path.parts)
-        return any(found is not None and found[0] != mine for found in named)
-
-    places = (deployment.place, *deployment.elsewhere)
-    files = [p for place in places for p in place.rglob("*") if p.is_file() and not another(p)]
-    assert len(files) > 10
-    return {str(p): values for p in files if (values := searching.found_in(p, PLANTED))}
 
 
 def _avro() -> bytes:

@@ -3,6 +3,7 @@
     with kafka(folder) as k: ... k.servers       with minio(folder) as m: ... m.endpoint, m.user, m.password
     python -m tools.services kafka minio         both, until SIGTERM
     regression_sql()                             the folder of PostgreSQL's own tests in SQL
+    scanners_python(), secretlint()              other people's scanners of secrets
 
 Only the standard library is imported, so this runs before anything is installed. What is fetched
 is pinned by version and by hash (`pins/`), lies in a cache outside the tree, and is made once a
@@ -15,6 +16,7 @@ from .kafka_server import Kafka, Secure, kafka, kafka_jars
 from .minio_server import Minio, minio, minio_program
 from .process import Server
 from .regression import regression_sql
+from .scanners import scanners_python, secretlint
 
 __all__ = [
     "Kafka",
@@ -27,4 +29,6 @@ __all__ = [
     "minio",
     "minio_program",
     "regression_sql",
+    "scanners_python",
+    "secretlint",
 ]
