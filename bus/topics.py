@@ -12,8 +12,8 @@ from typing import Protocol
 
 JOURNAL = "journal"  # JournalSegment, key recorder; written by recorders, read by the pipeline
 EVENTS = "events"  # EventBatch, key recorder; partition n is shard n of the ledger
-APPROVALS = "approvals"  # HoldRaised, HoldEnded, Vote, BootStarted, Tick; read by the approvals step
-GRANTS = "grants"  # Grant, Refusal, Pending, key recorder; read by gateways
+APPROVALS = "approvals"  # HoldRaised, HoldEnded, Vote, BootStarted, Tick, Resume; read by the approvals step
+GRANTS = "grants"  # Grant, Refusal, Pending, key recorder; Suspended, Resumed; read by gateways
 COVERED = "covered"  # Covered, key source; read by recorders
 
 LARGEST_MESSAGE = 4 * 1024 * 1024

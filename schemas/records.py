@@ -543,6 +543,7 @@ class Resumed:
     """Also a message to the gateways: a reviewer lifted it."""
 
     suspension: SuspensionId
+    subject: str
     vote: Vote  # over the suspension's id and the digest of what was signed of it; without its words
     at_us: int
 

@@ -29,6 +29,7 @@ from stream.runner import Stage, nothing, turn
 
 MASK_GROUP = "pipeline"
 ASK_GROUP = "ask"
+BEHAVIOUR_GROUP = "behaviour"
 TICK_S = 1.0
 _BACK_OFF_S = 0.5
 

@@ -260,6 +260,7 @@ async def _ask_kafka(config: Config) -> str:
             "ask",
             "pipeline",
             "approvals",
+            "behaviour",
             f"ledger-{SHARD}",
             *(f"gateway-{g.name}" for g in config.gateway),
         ):

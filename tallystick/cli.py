@@ -20,6 +20,7 @@ from schemas.judging import Judgement, SessionFacts
 from seal import keyfiles
 from tallystick import (
     cli_approvals,
+    cli_behaviour,
     cli_events,
     cli_evidence,
     cli_ledger,
@@ -49,7 +50,7 @@ app.add_typer(ledger_app, name="ledger")
 cli_roles.register(app, ledger_app)
 cli_policy.register(policy_app)
 cli_ledger.register(app, ledger_app)
-for part in (cli_approvals, cli_events, cli_replay, cli_evidence, cli_notify):
+for part in (cli_approvals, cli_behaviour, cli_events, cli_replay, cli_evidence, cli_notify):
     part.register(app)
 
 TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M"]

@@ -19,6 +19,7 @@ class Steps(StrEnum):
     ASK = "ask"
     MASK = "mask"
     APPROVALS = "approvals"
+    BEHAVIOUR = "behaviour"
     NOTIFY = "notify"
 
 
@@ -70,6 +71,7 @@ def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
         Role("ask", ("worker", "--steps", "ask", *where)),
         Role("mask", ("worker", "--steps", "mask", *where)),
         Role("approvals", ("worker", "--steps", "approvals", *where)),
+        *([Role("behaviour", ("worker", "--steps", "behaviour", *where))] if _watches(found) else []),
         *([Role("notify", ("worker", "--steps", "notify", *where))] if found.notify else []),
         *(Role(f"gateway {g.name}", ("gateway", "--name", g.name, *where)) for g in found.gateway),
     ]
@@ -77,6 +79,17 @@ def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
     if not found.kafka_servers:
         asyncio.run(_make_bus(found.data))
     raise typer.Exit(asyncio.run(Supervisor(roles, say).run()))
+
+
+def _watches(config: configuration.Config) -> bool:
+    """A key directory of an earlier release has no key for it: then what is recorded and held goes on without it."""
+    from seal import keyfiles
+    from tallystick.terminal import note
+
+    if keyfiles.has_role(config.keys, "behaviour"):
+        return True
+    note(f"note: nobody watches behaviour: make its key with: tallystick keys add behaviour --dir {config.keys}")
+    return False
 
 
 async def _make_bus(data: Path) -> None:
@@ -109,8 +122,8 @@ def worker(
     steps: Annotated[Steps, typer.Option(help="Which steps: each is a process with keys of its own.")],
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """One stream worker: `mask` (the record), `ask` (what is held, ahead of the masker), `approvals`, or `notify`
-    (tells people; needs a [[notify]])."""
+    """One stream worker: `mask` (the record), `ask` (what is held, ahead of the masker), `approvals`, `behaviour`
+    (what is unusual for an identity), or `notify` (tells people; needs a [[notify]])."""
     from tallystick.roles import workers as role
 
     found = _load(config)
@@ -118,6 +131,10 @@ def worker(
         _run("mask", lambda stop: role.mask_worker(found, say, stop))
     elif steps is Steps.ASK:
         _run("ask", lambda stop: role.ask_worker(found, say, stop))
+    elif steps is Steps.BEHAVIOUR:
+        from tallystick.roles.behaviour import behaviour_worker
+
+        _run("behaviour", lambda stop: behaviour_worker(found, say, stop))
     elif steps is Steps.NOTIFY:
         from tallystick.roles.notify import notify_worker
 

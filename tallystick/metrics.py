@@ -56,6 +56,7 @@ Value = float | Mapping[str, float] | Histogram
 ALARMS = (
     "another bus",
     "another approvals topic",
+    "another events topic",
     "another journal topic",
     "another recorder of this name",
     "bad grant",
@@ -97,6 +98,12 @@ METRICS = {
     "tallystick_journal_unpublished_seconds": Metric(_G, "For how long that has been so (full mode)"),
     # --- workers
     "tallystick_worker_messages_total": Metric(_C, "Messages handled"),
+    "tallystick_behaviour_exchanges_total": Metric(_C, "Commands held against what is usual"),
+    "tallystick_behaviour_unknown_total": Metric(_C, "Commands of sessions that were opened before the step began"),
+    "tallystick_behaviour_strangers_total": Metric(_C, "Messages that no enrolled producer signed, or that are none"),
+    "tallystick_behaviour_identities": Metric(_G, "Identities whose usual is known or being learned"),
+    "tallystick_behaviour_alerts_total": Metric(_C, "Alerts"),
+    "tallystick_behaviour_suspensions_total": Metric(_C, "Suspensions"),
     "tallystick_worker_lag_messages": Metric(_G, "Messages in Kafka that are not handled yet (full mode)"),
     "tallystick_worker_lag_bytes": Metric(_G, "Bytes of the journal that are not read yet (embedded)"),
     "tallystick_mask_bytes_total": Metric(_C, "Bytes of segments masked"),

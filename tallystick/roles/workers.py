@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from stream.faust_app import FaustWorker
     from stream.faust_approvals import FaustApprovalsWorker
 
-OPS = {"mask": 1, "approvals": 2, "ask": 3, "notify": 4}
+OPS = {"mask": 1, "approvals": 2, "ask": 3, "notify": 4, "behaviour": 5}
 """Ports after that of the config's `ops`, which is the ledger's."""
 
 
@@ -96,11 +96,11 @@ async def _on_journal(
 
     async def figures() -> Mapping[str, Value]:
         local = {"tallystick_worker_lag_bytes": bus.journal_left()} if isinstance(bus, LocalBus) else {}
-        return {**_figures(worker), **local, **more()}
+        return {**worker_figures(worker), **local, **more()}
 
-    async with serve_ops(role, config.ops_at(OPS[role]), figures, partial(_fault, worker, bus, JOURNAL)):
+    async with serve_ops(role, config.ops_at(OPS[role]), figures, partial(fault, worker, bus, JOURNAL)):
         task = asyncio.create_task(worker.run())
-        await _begun(worker, task)
+        await begun(worker, task)
         say("ready")
         await until(stop, task)
         worker.stop()
@@ -109,19 +109,19 @@ async def _on_journal(
     await bus.close()
 
 
-def _figures(worker: Worker | FaustWorker) -> dict[str, Value]:
+def worker_figures(worker: Worker | FaustWorker) -> dict[str, Value]:
     found: dict[str, Value] = {"tallystick_worker_messages_total": worker.handled}
     if not isinstance(worker, Worker):
         found["tallystick_worker_lag_messages"] = sum(worker.lag().values())
     return found
 
 
-async def _fault(worker: Worker | FaustWorker, bus: Bus, topic: str) -> str:
+async def fault(worker: Worker | FaustWorker, bus: Bus, topic: str) -> str:
     """A worker without a partition is ready: it waits to take over."""
     return await bus_fault(bus, topic) if worker.ready else "starting, or its partitions are being moved"
 
 
-async def _begun(worker: Worker | FaustWorker, task: asyncio.Task[None]) -> None:
+async def begun(worker: Worker | FaustWorker, task: asyncio.Task[None]) -> None:
     """Until it has its state, or has ended."""
     while not worker.ready and not task.done():  # noqa: ASYNC110  (Faust tells of no event)
         await asyncio.sleep(0.05)
@@ -171,17 +171,15 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
         waiting = [r for r in worker.state.requests.values() if r.waiting]
         oldest_us = min((r.opened_us for r in waiting), default=now_us())
         return {
-            **_figures(worker),
+            **worker_figures(worker),
             "tallystick_approvals_requests_open": sum(r.live for r in worker.state.requests.values()),
             "tallystick_approvals_holds_waiting": sum(len(r.waiting) for r in waiting),
             "tallystick_approvals_oldest_seconds": max(0, now_us() - oldest_us) / 1_000_000,
         }
 
-    async with serve_ops(
-        "approvals", config.ops_at(OPS["approvals"]), figures, partial(_fault, worker, bus, APPROVALS)
-    ):
+    async with serve_ops("approvals", config.ops_at(OPS["approvals"]), figures, partial(fault, worker, bus, APPROVALS)):
         task = asyncio.create_task(worker.run())
-        await _begun(worker, task)
+        await begun(worker, task)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         say(f"ready http{'s' * bool(config.approvals_tls)}://{host}:{port}")
         await until(stop, task, serving)
