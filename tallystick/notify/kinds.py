@@ -15,5 +15,10 @@ class Kind(StrEnum):
     SUPERSEDED = "request.superseded"  # the policy asks for other votes by now
     USED = "request.used"  # it ran, or nobody can know that it did not
     RETURNED = "request.returned"  # it was undone, or never ran: the approval may be used again
+    BREAK_GLASS = "request.break-glass"  # one person alone let it through
+    REVIEWED = "request.reviewed"  # another person's word on that
+    ALERT = "alert"  # an identity does what is not usual for it
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
     ALARM = "alarm"  # Tallystick is ill, or its record is
     TEST = "test"  # `tallystick notify test`

@@ -26,7 +26,7 @@ TOO_OLD_US = 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which notices a channel is for. Empty: all. The last three choose among requests alone."""
+    """Which notices a channel is for. Empty: all. The last three choose among what has a target."""
 
     kinds: frozenset[Kind] = frozenset()
     targets: frozenset[str] = frozenset()
@@ -36,12 +36,13 @@ class Wanted:
     def __contains__(self, notice: object) -> bool:
         if not isinstance(notice, Notice) or (self.kinds and notice.told.kind not in self.kinds):
             return False
-        if not notice.groups:  # no request, or one that is not remembered: better told than not
+        told = notice.told
+        if not told.target:  # an alarm, or a request that is not remembered: better told than not
             return True
         return (
-            (not self.targets or notice.target in self.targets)
-            and (not self.groups or not self.groups.isdisjoint(notice.groups))
-            and notice.score >= self.min_score
+            (not self.targets or told.target in self.targets)
+            and (not self.groups or not told.groups or not self.groups.isdisjoint(told.groups))
+            and told.score >= self.min_score
         )
 
 

@@ -32,9 +32,10 @@ from seal.event_batch import check_batch
 from seal.keyfiles import Enrolled, NotEnrolled
 from seal.sign import BadSignature
 from tallystick.notify.channels import Channel, MessageRefused, NotSent
-from tallystick.notify.notices import TOLD_OF, Memory, notice
+from tallystick.notify.notices import TOLD_OF, notice
 from tallystick.notify.outbox import TOO_OLD_US, Outbox
 from tallystick.notify.outbox import Message as Leaving
+from tallystick.notify.requests import Memory
 
 if TYPE_CHECKING:
     from bus.kafka import KafkaBus

@@ -12,6 +12,7 @@ from typing import Any
 from tallystick.notify.kinds import Kind
 from tallystick.notify.notices import Notice
 from tallystick.notify.outbox import Message
+from tallystick.notify.told import when
 from tallystick.recorded import iso
 
 MOST_PARTS = 20
@@ -73,7 +74,7 @@ def _parts(message: Message, door: str) -> Iterator[list[str]]:
         yield [title(message)]
     for notice in message.notices:
         told = notice.told
-        lines = [*told.lines, ("at", iso(notice.at_us)[:19] + "Z")]
+        lines = [*told.lines, ("at", when(notice.at_us))]
         if told.about:
             lines += [("request", told.about), ("link", _link(notice, door)), ("look", _look(notice))]
         if told.kind is Kind.OPENED:

@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,100 @@ class Receiver:
 class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
+
+
+@dataclass
+class Smtp:
+    """What the mail server does: `starttls` from a context, or TLS from the first byte; what it answers to whom."""
+
+    tls: ssl.SSLContext | None = None
+    at_once: bool = False  # TLS from the first byte
+    password: str = ""  # wanted of user "tally", after TLS
+    recipients: dict[str, int] = field(default_factory=dict)  # other codes than 250
+    data: int = 250
+    drips: bool = False
+
+
+class MailServer:
+    """Mails that were taken are in `mails`: who, to whom, and the whole text."""
+
+    def __init__(self, how: Smtp) -> None:
+        self.mails: queue.Queue[tuple[str, list[str], str]] = queue.Queue()
+        self.commands: list[str] = []
+        server = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                try:
+                    _talk(server, how, self.request)
+                except (OSError, ValueError):
+                    pass
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+
+    def __enter__(self) -> MailServer:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _talk(server: MailServer, how: Smtp, connection: socket.socket) -> None:
+    """RFC 5321, as much of it as smtplib speaks."""
+    if how.at_once:
+        assert how.tls
+        connection = how.tls.wrap_socket(connection, server_side=True)
+    safe, logged_in = how.at_once, not how.password
+    lines = connection.makefile("rb")
+
+    def say(text: str) -> None:
+        connection.sendall(f"{text}\r\n".encode())
+
+    if how.drips:
+        while True:
+            connection.sendall(b"2")
+            time.sleep(0.05)
+    say("220 mail ESMTP")
+    sender, to = "", []
+    while line := lines.readline().decode().strip():
+        server.commands.append(line)
+        word = line.split()[0].upper()
+        if word == "EHLO":
+            offers = ["STARTTLS"] * (how.tls is not None and not safe) + ["AUTH PLAIN"] * (safe and bool(how.password))
+            for offer in ["mail", *offers][:-1] if offers else []:
+                say(f"250-{offer}")
+            say(f"250 {offers[-1] if offers else 'mail'}")
+        elif word == "STARTTLS" and how.tls:
+            say("220 go on")
+            lines.close()
+            connection = how.tls.wrap_socket(connection, server_side=True)
+            lines, safe = connection.makefile("rb"), True
+        elif word == "AUTH":
+            logged_in = base64.b64decode(line.split()[2]).split(b"\0")[1:] == [b"tally", how.password.encode()]
+            say("235 ok" if logged_in else "535 no")
+        elif not logged_in:
+            say("530 who are you")
+        elif word == "MAIL":
+            sender = line.partition("<")[2].partition(">")[0]
+            say("250 ok")
+        elif word == "RCPT":
+            one = line.partition("<")[2].partition(">")[0]
+            code = how.recipients.get(one, 250)
+            to += [one] * (code == 250)
+            say(f"{code} x")
+        elif word == "DATA":
+            say("354 go on")
+            text = []
+            while (got := lines.readline()) not in (b".\r\n", b""):
+                text.append(got[1:] if got.startswith(b".") else got)
+            if how.data == 250:
+                server.mails.put((sender, to, b"".join(text).decode()))
+            say(f"{how.data} x")
+        else:
+            say("221 bye" if word == "QUIT" else "250 ok")
 
 
 def _read(connection: socket.socket) -> Delivery:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 
+from tallystick.metrics import METRICS
 from tests.conftest import free_ports_in_a_row
 from tests.notify.receivers import Receiver, verified
 from tests.scenarios.conftest import Make
