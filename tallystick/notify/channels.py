@@ -14,6 +14,7 @@ import hmac
 import smtplib
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
@@ -26,7 +27,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tallystick.backends import read_secret
-from tallystick.config import ConfigInvalid, Notify
+from tallystick.config import Address, ConfigInvalid, Notify
 from tallystick.notify import words
 from tallystick.notify.outbox import Message
 from tallystick.version import VERSION
@@ -190,7 +191,7 @@ class Mail:
         return f"mail by {self._server}{user}, tls {self._settings.tls}, to {len(self._settings.to)}"
 
     async def _within(self, talk: Callable[[smtplib.SMTP], None]) -> None:
-        talking = _Talk(self._settings, self._server.host, self._server.port, self._password, self._tls)
+        talking = _Talk(self._settings, self._server, self._password, self._tls)
         running = asyncio.get_running_loop().run_in_executor(self._thread, talking.run, talk)
         try:
             async with asyncio.timeout(TRY_S):
@@ -213,46 +214,70 @@ class Mail:
         return mail
 
 
+class _Line(smtplib.SMTP):
+    """`held` is another handle of its socket, there before the first byte is read: shut, it ends whatever waits."""
+
+    def __init__(self, talk: _Talk, host: str, port: int, us: str, at_once: ssl.SSLContext | None) -> None:
+        self._talk, self._at_once = talk, at_once
+        super().__init__(host, port, us, timeout=TRY_S)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        sock = socket.create_connection((host, port), timeout)
+        self._talk.hold(sock.dup())
+        return self._at_once.wrap_socket(sock, server_hostname=host) if self._at_once else sock
+
+
 class _Talk:
     """One connection, which another thread may end: a server that drips bytes would hold it for ever."""
 
-    def __init__(self, settings: Notify, host: str, port: int, password: str, tls: ssl.SSLContext) -> None:
-        self._settings, self._host, self._port, self._password, self._tls = settings, host, port, password, tls
-        self._smtp: smtplib.SMTP | None = None
+    def __init__(self, settings: Notify, at: Address, password: str, tls: ssl.SSLContext) -> None:
+        self._settings, self._at, self._password, self._tls = settings, at, password, tls
+        self._held: socket.socket | None = None
+        self._over = threading.Lock()
         self._ended = False
 
     def run(self, talk: Callable[[smtplib.SMTP], None]) -> None:
         """Raises NotSent, MessageRefused."""
-        if self._ended:  # it waited for the thread longer than it had
-            return
         try:
+            if self._ended:  # it waited for the thread longer than it had
+                raise NotSent("the try before it did not end")
             with self._connected() as smtp:
                 talk(smtp)
         except smtplib.SMTPResponseException as e:
             raise NotSent(f"SMTP {e.smtp_code}") from None
         except (smtplib.SMTPException, OSError) as e:  # their texts are the server's
             raise NotSent(type(e).__name__) from None
+        finally:
+            self.end()
 
     def _connected(self) -> smtplib.SMTP:
-        us = self._settings.sender.rpartition("@")[2]
-        if self._settings.tls == "tls":
-            self._smtp = smtplib.SMTP_SSL(self._host, self._port, us, timeout=TRY_S, context=self._tls)
-        else:
-            self._smtp = smtplib.SMTP(self._host, self._port, us, timeout=TRY_S)
-        if self._settings.tls == "starttls":
-            self._smtp.starttls(context=self._tls)
-        if self._settings.user:
-            self._smtp.login(self._settings.user, self._password)
-        return self._smtp
+        settings = self._settings
+        us = settings.sender.rpartition("@")[2]
+        smtp = _Line(self, self._at.host, self._at.port, us, self._tls if settings.tls == "tls" else None)
+        if settings.tls == "starttls":
+            smtp.starttls(context=self._tls)
+        if settings.user:
+            smtp.login(settings.user, self._password)
+        return smtp
+
+    def hold(self, handle: socket.socket) -> None:
+        with self._over:
+            self._held = handle
+        if self._ended:
+            self.end()
 
     def end(self) -> None:
         self._ended = True
-        sock = self._smtp.sock if self._smtp else None
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it has ended
+        with self._over:
+            held, self._held = self._held, None
+        if held is None:
+            return
+        try:
+            held.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the other side was first
+        finally:
+            held.close()
 
 
 def _sent(smtp: smtplib.SMTP, mail: EmailMessage, settings: Notify) -> None:

@@ -120,10 +120,12 @@ class MailServer:
     def __init__(self, how: Smtp) -> None:
         self.mails: queue.Queue[tuple[str, list[str], str]] = queue.Queue()
         self.commands: list[str] = []
+        self.connections = 0
         server = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
+                server.connections += 1
                 try:
                     _talk(server, how, self.request)
                 except (OSError, ValueError):
