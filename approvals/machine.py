@@ -74,7 +74,9 @@ KEEP_US = 3_600_000_000
 """Ended requests are kept an hour past the time in which their holds may come again."""
 
 _SECOND_US = 1_000_000
-_NEVER_RAN = frozenset({Over.CLIENT_LEFT, Over.CANCELLED, Over.TIMEOUT, Over.CHANGED, Over.NOT_RECORDED})
+_NEVER_RAN = frozenset(
+    {Over.CLIENT_LEFT, Over.CANCELLED, Over.TIMEOUT, Over.CHANGED, Over.NOT_RECORDED, Over.SUSPENDED}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,10 +109,10 @@ class LocalBus:
         return LocalTable(self, name)
 
     async def end(self, topic: str, partition: int) -> int:
-        """The offset that the next message will have. Raises BusDown."""
+        """The offset that the next message will have; 0 before the first, which will have 1. Raises BusDown."""
         query = "SELECT seq FROM sqlite_sequence WHERE name = ?"
         found = await self.run(lambda db: db.execute(query, (_table_of(topic),)).fetchone())
-        return 1 + (found[0] if found else 0)
+        return 1 + found[0] if found else 0
 
     def journal_left(self) -> int:
         """Bytes of the journal that its newest reader here has not read yet; 0 without one."""

@@ -112,6 +112,9 @@ class Bus(Protocol):
     async def identity(self, topic: str) -> str:
         """Of this topic as it was made on this bus: under another one, offsets mean something else. Raises BusDown."""
 
+    async def end(self, topic: str, partition: int) -> int:
+        """The offset that the next message will have. Raises BusDown."""
+
     def producer(self) -> Producer: ...
 
     async def consumer(self, group: str, topics: Sequence[str], partitions: Sequence[int] | None = None) -> Consumer:

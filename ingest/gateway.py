@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,7 @@ from ingest.postgres.startup_parameters import ParameterRefused
 from ingest.postgres.target import TargetDown
 from ingest.postgres.uses import UsedRequests
 from ingest.settings import GatewaySettings
+from ingest.suspensions import Suspensions
 from policy.circumstances import Moment
 from policy.judge import judge
 from policy.rules import Rules
@@ -96,11 +98,13 @@ class Gateway:
         used: Path,
         *,
         worker: int = 0,
+        suspensions: Suspensions | None = None,
         clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self.settings = settings
         self._recorder = recorder
         self._rules = rules
+        self._suspensions = suspensions
         self._clock_us = clock_us
         self._door = login.Doorkeeper(settings, match_secret)
         self._keys = cancel.CancelKeys(worker)
@@ -263,6 +267,7 @@ class Gateway:
             lambda r: asyncio.get_running_loop().create_task(group.run(r, self._desk.hold)),
             self._finished,
             self._recorder.digest_key(),
+            partial(self._suspended, facts.subject, name),
         )
         key = self._keys.issue(lambda: self._cancel(relay), long=who.minor >= 2)
         self._sessions[number] = Session(relay, name, key)
@@ -299,6 +304,10 @@ class Gateway:
             name, facts.subject, facts.claims, facts.target, facts.protocol, facts.environment, facts.database,
             facts.user, self._rules.version, status, syncs, commands,
         )  # fmt: skip
+
+    def _suspended(self, subject: str, session: SessionId) -> refuse.Refusal | None:
+        found = self._suspensions.of(subject, session) if self._suspensions else None
+        return None if found is None else refuse.suspended(found)
 
     # --- ending ---------------------------------------------------------------------
 

@@ -88,6 +88,7 @@ class Over(StrEnum):
     CHANGED = "changed"  # names or settings mean something else by now: it did not run
     NOT_RECORDED = "not recorded"  # the gateway could not write down that the approval is used: it did not run
     UNVERIFIED = "unverified"  # the grant's votes do not hold at the gateway: it did not run
+    SUSPENDED = "suspended"  # the session or its identity was, meanwhile: it did not run
     UNDONE = "undone"  # it failed, or its transaction was seen to roll back, and all that it does is undone by that
     KEPT = "kept"  # it ran, or nobody can know that it did not
 

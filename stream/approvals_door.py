@@ -17,7 +17,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -95,6 +95,7 @@ class Door:
         content_key: ContentKey,
         explain: Explain,
         now: Callable[[], float] = time.time,
+        more: Sequence[Route] = (),
     ) -> None:
         self._state, self._producer, self._directory = state, producer, directory
         self._content_key, self._explain, self._now = content_key, explain, now
@@ -104,6 +105,7 @@ class Door:
                 Route("/approvals/{id}", self._detail),
                 Route("/approvals/{id}/state", self._standing),
                 Route("/approvals/{id}/votes", self._vote, methods=["POST"]),
+                *more,
             ],
             middleware=[Middleware(_Headers)],
             exception_handlers={Refuse: _refused},
@@ -141,7 +143,7 @@ class Door:
 
     async def _vote(self, http: HttpRequest) -> Response:
         request = self._found(http)
-        vote = _read_vote(await _body(http))
+        vote = read_vote(await read_body(http))
         revokes = vote.choice is Choice.REVOKE
         if not (request.live if revokes else request.state is ApprovalState.PENDING):
             what = "take back" if revokes else "vote on"
@@ -217,7 +219,7 @@ def _summary(request: Request) -> dict[str, Any]:
     }
 
 
-async def _body(http: HttpRequest) -> bytes:
+async def read_body(http: HttpRequest) -> bytes:
     body = b""
     async for part in http.stream():
         body += part
@@ -226,7 +228,7 @@ async def _body(http: HttpRequest) -> bytes:
     return body
 
 
-def _read_vote(body: bytes) -> Vote:
+def read_vote(body: bytes) -> Vote:
     try:
         plain = json.loads(body)
         vote = Vote(

@@ -21,10 +21,13 @@ from schemas.records import (
     Event,
     EventBatch,
     LedgerEntry,
+    Resume,
+    Resumed,
 )
 from seal.event_batch import sign_batch
 from seal.sign import Signer
 from stream.pipeline import Output
+from stream.resuming import Resuming
 
 _log = structlog.get_logger()
 _REQUEST, _REST, _APPLIED, _SOURCES = b"request/", b"rest", b"applied", b"sources"
@@ -33,8 +36,8 @@ _REQUEST, _REST, _APPLIED, _SOURCES = b"request/", b"rest", b"applied", b"source
 class ApprovalsStage:
     """`state` is what the door reads."""
 
-    def __init__(self, signer: Signer, directory: Directory) -> None:
-        self._signer, self._directory = signer, directory
+    def __init__(self, signer: Signer, directory: Directory, resuming: Resuming | None = None) -> None:
+        self._signer, self._directory, self._resuming = signer, directory, resuming
         self.state = State()
         self._stored = State()
         self._topic = ""
@@ -65,6 +68,8 @@ class ApprovalsStage:
             given = decode(message.value)
         except CodecError:
             given = None
+        if isinstance(given, Resume) and self._resuming is not None:
+            return self._resume(message, self._resuming.resumed(given, message.time_us))
         if not isinstance(given, Input):
             self.unreadable += 1
             return ()
@@ -75,6 +80,14 @@ class ApprovalsStage:
             if isinstance(output, Enter):
                 entries.setdefault(output.recorder, []).append(output.body)
         return [*(self._batch(message, who, bodies) for who, bodies in entries.items()), *answers]
+
+    def _resume(self, message: Message, resumed: tuple[RecorderId, Resumed] | None) -> Sequence[Output]:
+        if resumed is None:
+            self.unreadable += 1
+            return ()
+        recorder, body = resumed
+        lifted = Output(GRANTS, body.suspension.encode(), encode(body))
+        return [self._batch(message, recorder, [body]), lifted]
 
     def changes(self) -> dict[bytes, bytes | None]:
         if not self._moved:
@@ -92,12 +105,14 @@ class ApprovalsStage:
         self._stored, self._moved = self.state, False
         return rows
 
-    def _batch(self, message: Message, recorder: RecorderId, bodies: list[Body]) -> Output:
+    def _batch(self, message: Message, recorder: RecorderId, bodies: Sequence[Body | Resumed]) -> Output:
         source = approvals_source(self._topic, message.partition, recorder)
         prior = Position(*self._sources.get(source, START))
         events = []
         for n, body in enumerate(bodies):
-            entry = LedgerEntry(source, Position(message.offset, n, 0), self.state.now_us, body=body)
+            entry = LedgerEntry(
+                source, Position(message.offset, n, 0), max(self.state.now_us, message.time_us), body=body
+            )
             events.append(Event(encode(entry), b""))
         last = Position(message.offset, len(bodies) - 1, 0)
         self._sources[source] = list(last)

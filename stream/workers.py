@@ -25,6 +25,7 @@ from stream.approvals_stage import ApprovalsStage
 from stream.ask_stage import Asked, AskStage
 from stream.mask_stage import Done, MaskStage
 from stream.pipeline import Tools
+from stream.resuming import Resuming
 from stream.runner import Stage, nothing, turn
 
 MASK_GROUP = "pipeline"
@@ -129,12 +130,17 @@ class ApprovalsWorker(Worker):
     """Role `worker --steps approvals`: the step, and a Tick a second while there is something to expire."""
 
     def __init__(
-        self, bus: TableBus, signer: Signer, directory: Directory, at: Callable[[str], None] = nothing
+        self,
+        bus: TableBus,
+        signer: Signer,
+        directory: Directory,
+        at: Callable[[str], None] = nothing,
+        resuming: Resuming | None = None,
     ) -> None:
-        self._stage = ApprovalsStage(signer, directory)
+        self._stage = ApprovalsStage(signer, directory, resuming)
 
         def new() -> Stage:
-            self._stage = ApprovalsStage(signer, directory)
+            self._stage = ApprovalsStage(signer, directory, resuming)
             return self._stage
 
         super().__init__(bus, "approvals", APPROVALS, new, at)

@@ -82,8 +82,8 @@ def requests(
     from tallystick.cli_events import columns
     from tallystick.recorded import as_json as json_line
 
-    door, _ = _as_reviewer(key, name, config, url, ca)
-    with _speaking():
+    door, _ = as_reviewer(key, name, config, url, ca)
+    with speaking():
         if request is not None:
             plain = door.request(_checked(request))
             lines = [json_line(plain)] if as_json else shown(_asked(plain, request), _width(), most=10**9)
@@ -113,7 +113,7 @@ def approve(
     """Shows what is asked for, and signs your yes to exactly that. Exit 0 counted, 1 not counted, 2 wrong use."""
     from schemas.records import Choice
 
-    _vote(Choice.APPROVE, request, reason, _as_reviewer(key, name, config, url, ca), yes=yes)
+    _vote(Choice.APPROVE, request, reason, as_reviewer(key, name, config, url, ca), yes=yes)
 
 
 def deny(
@@ -129,7 +129,7 @@ def deny(
     """Shows what is asked for, and signs your no: one no is enough. Exit 0 counted, 1 not counted, 2 wrong use."""
     from schemas.records import Choice
 
-    _vote(Choice.DENY, request, reason, _as_reviewer(key, name, config, url, ca), yes=yes)
+    _vote(Choice.DENY, request, reason, as_reviewer(key, name, config, url, ca), yes=yes)
 
 
 def revoke(
@@ -146,7 +146,7 @@ def revoke(
     Exit 0 counted, 1 not counted, 2 wrong use."""
     from schemas.records import Choice
 
-    _vote(Choice.REVOKE, request, reason, _as_reviewer(key, name, config, url, ca), yes=yes)
+    _vote(Choice.REVOKE, request, reason, as_reviewer(key, name, config, url, ca), yes=yes)
 
 
 def _vote(choice: Choice, request: str, reason: str, who: tuple[DoorClient, Signer], *, yes: bool) -> None:
@@ -157,13 +157,13 @@ def _vote(choice: Choice, request: str, reason: str, who: tuple[DoorClient, Sign
     door, signer = who
     if not yes and not sys.stdin.isatty():
         fail("stdin is no terminal, so nobody can be asked: add --yes if you have seen what is asked for")
-    with _speaking():
+    with speaking():
         asked = _asked(door.request(_checked(request)), request)
     for line in shown(asked, _width(), MOST_LINES):
         say(line)
     if asked.state not in OPEN_FOR[choice.value]:
         fail(f"{request} is {asked.state}: there is nothing to {choice.value}", REFUSED)
-    if not yes and not _confirmed(choice.value, signer.name):
+    if not yes and not confirmed(choice.value, signer.name):
         fail("nothing was signed", REFUSED)
     now_us = time.time_ns() // 1000
     deadline_us = deadline(asked, now_us)
@@ -171,7 +171,7 @@ def _vote(choice: Choice, request: str, reason: str, who: tuple[DoorClient, Sign
         vote = cast(signer, ApprovalId(request), asked.commitment, choice, deadline_us, reason, now_us)
     except (ReasonTooLong, UnicodeEncodeError) as e:
         fail(f"--reason: {e}")
-    with _speaking():
+    with speaking():
         door.vote(vote)
         state = _counted(door, request, signer.name, choice.value)
     say(f"{request}: your {choice.value} is counted; the request is {state}")
@@ -186,7 +186,7 @@ def deadline(asked: Asked, now_us: int) -> int:
     return theirs + max(0, asked.expires_us - asked.opened_us)
 
 
-def _confirmed(word: str, name: str) -> bool:
+def confirmed(word: str, name: str) -> bool:
     from tallystick.visible import visible
 
     print(f"Sign {word} as {visible(name)}? [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
@@ -259,7 +259,7 @@ def _wait(request: str, door: DoorClient, timeout: float | None) -> str:
 # --- who, where -----------------------------------------------------------------------
 
 
-def _as_reviewer(
+def as_reviewer(
     key: Path | None, name: str | None, config: Path, url: str | None, ca: Path | None
 ) -> tuple[DoorClient, Signer]:
     from seal import keyfiles
@@ -325,7 +325,7 @@ def _width() -> int:
 
 
 @contextmanager
-def _speaking() -> Iterator[None]:
+def speaking() -> Iterator[None]:
     """What the door says against it ends the command with one line."""
     from tallystick.door import DoorShut, Refused
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from schemas.records import Vote
+from schemas.records import Suspended, Vote
 from seal.sign import Signer
 from tallystick.config import ConfigInvalid, DoorTls
 
@@ -74,6 +74,12 @@ class DoorClient:
         from stream.approvals_door import vote_json
 
         self._call("POST", f"/approvals/{vote.request}/votes", {}, vote_json(vote))
+
+    def resume(self, suspended: Suspended, vote: Vote) -> None:
+        """Raises DoorShut, Refused."""
+        from stream.resume_door import resume_json
+
+        self._call("POST", f"/suspensions/{suspended.suspension}/votes", {}, resume_json(suspended, vote))
 
     def _get(self, path: str, *, signed: bool = True) -> dict[str, Any]:
         headers = {}

@@ -102,6 +102,9 @@ async def _group(relay: Relay, messages: list[Message], hold: Hold) -> None:
             await _barrier_in_pipeline(relay, messages[:index], buffer, refusals)
             return
         refusal = await _judge(relay, message, hold)
+        if message.kind == 0x45 and not refusals and not relay.skipping and (why := relay.suspended()) is not None:
+            relay.fatal(why.sqlstate, why.message)  # of a portal that was bound before: no other answer stops its rows
+            return
         if refusal is not None:
             refusals.append((index, refusal.with_nonce()))
         relay.pass_by(message)
@@ -134,6 +137,8 @@ async def _barrier_in_pipeline(
 async def _judge(relay: Relay, message: Message, hold: Hold) -> Refusal | None:
     """Why this message is refused, or None."""
     limit = relay.capture.max_command
+    if message.kind in b"QBF" and (suspended := relay.suspended()) is not None:
+        return suspended
     if message.kind == 0x46:
         return refuse.function_call()
     if message.kind not in b"QBP":

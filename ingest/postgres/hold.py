@@ -272,6 +272,9 @@ class Desk:
         self, relay: Relay, message: Message, whole: bytes, held: HeldCommand, grant: Grant
     ) -> Refusal | None:
         verdict = message.verdict
+        if (suspended := relay.suspended()) is not None:
+            self._gone(relay, held.hold, Over.SUSPENDED)
+            return suspended
         try:
             resolved = await _resolved(relay, verdict.judgement) if verdict is not None else ()
         except resolve.CannotResolve:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from schemas.ids import ApprovalId, HoldId
-from schemas.records import Refused, Refusing
+from schemas.records import Refused, Refusing, Scope, Suspended
 from wire.postgres import messages as wire
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -105,6 +106,18 @@ def denied_by_policy(rule: str) -> Refusal:
         INSUFFICIENT_PRIVILEGE,
         f"tallystick: denied by policy rule {rule}",
         "This command is not allowed for this identity; ask who owns the policy.",
+    )
+
+
+def suspended(what: Suspended) -> Refusal:
+    whom = "this session" if what.scope is Scope.SESSION else "this identity"
+    until = datetime.fromtimestamp(what.until_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return Refusal(
+        Refusing.SUSPENDED,
+        INSUFFICIENT_PRIVILEGE,
+        f"tallystick: {whom} is suspended ({what.suspension}) for unusual behaviour, alert {what.alert}",
+        f"The command did not run. Until {until} UTC, or until a reviewer runs: tallystick resume {what.suspension}"
+        " --reason …",
     )
 
 

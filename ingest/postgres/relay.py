@@ -105,7 +105,9 @@ class Relay:
         slow: Callable[[Relay], asyncio.Task[None]],
         finished: Callable[[Relay, str], None],
         digest_key: bytes,
+        suspended: Callable[[], Refusal | None] = lambda: None,
     ) -> None:
+        self.suspended = suspended  # why nothing of this session's runs now
         self.client, self.target = client, ready.channel
         self.target_key = ready.key
         self.journal, self.screen, self.facts, self.number = journal, screen, facts, number
@@ -175,7 +177,7 @@ class Relay:
             return False
         if not found:
             return True
-        if self.unsupported:
+        if self.unsupported or self.suspended() is not None:
             return False
         messages = self.read(found, buffer)
         end = self._forwardable(messages, len(buffer) - rest)

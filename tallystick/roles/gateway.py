@@ -8,14 +8,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from approvals.votes import Directory
 from bus.local import LocalBus
 from bus.publisher import Publisher
 from bus.topics import COVERED, GRANTS
 from ingest.gateway import Gateway
 from ingest.recorder import Recorder
+from ingest.suspensions import Suspensions
 from schemas.records import Refusing
 from seal import keyfiles
-from tallystick.backends import open_bus
+from tallystick.backends import now_us, open_bus
 from tallystick.config import Config
 from tallystick.config import Gateway as GatewayConfig
 from tallystick.gateway_settings import settings_of
@@ -57,13 +59,22 @@ async def gateway(config: Config, chosen: GatewayConfig, say: Say, stop: asyncio
         prune=prune,
     )
     grants = await bus.consumer("", [GRANTS])
-    door = Gateway(settings, recorder, rules, grants, match, config.data / f"used-{chosen.name}")
+    suspensions = Suspensions(
+        await bus.consumer("", [GRANTS]),
+        keyfiles.enrolled(config.keys),
+        Directory(rules.reviewers),
+        rules.behaviour.resume,
+        now_us,
+    )
+    used = config.data / f"used-{chosen.name}"
+    door = Gateway(settings, recorder, rules, grants, match, used, suspensions=suspensions)
     running.append(door)
     if not isinstance(bus, LocalBus):  # there the journal's files are the topic
         publishers.append(Publisher(bus, config.journal / recorder.recorder))
 
     async def figures() -> Mapping[str, Value]:
-        return _figures(door, recorder, config.journal / recorder.recorder, publishers)
+        found = _figures(door, recorder, config.journal / recorder.recorder, publishers)
+        return {**found, "tallystick_suspended": len(suspensions)}
 
     async def ready() -> str:
         """Kafka down is no reason: commands are recorded, and go on."""
@@ -72,15 +83,20 @@ async def gateway(config: Config, chosen: GatewayConfig, say: Say, stop: asyncio
     await recorder.start()
     publishing = [asyncio.create_task(publisher.run()) for publisher in publishers]
     alone = asyncio.create_task(recorder.alone())
+    following: asyncio.Task[None] | None = None
     try:
+        await suspensions.learn(await bus.end(GRANTS, 0))
+        following = asyncio.create_task(suspensions.follow())
         async with serve_ops("gateway", chosen.ops, figures, ready):
             await door.serve()
             host, port = door.address
             say(f"ready {host}:{port}")
-            await until(stop, *publishing, alone)
+            await until(stop, *publishing, alone, following)
             await door.drain()
     finally:
         alone.cancel()
+        if following is not None:
+            following.cancel()
         await recorder.stop()
         for publisher in publishers:
             publisher.stop()

@@ -23,6 +23,8 @@ from stream.approvals_stage import ApprovalsStage
 from stream.ask_stage import Asked
 from stream.mask_stage import Done
 from stream.pipeline import Tools
+from stream.resume_door import resume_route
+from stream.resuming import Resuming
 from stream.runner import Stage
 from stream.workers import ASK_GROUP, MASK_GROUP, ApprovalsWorker, Worker, ask_stages, mask_stages
 from tallystick.backends import kafka_settings, now_us, open_bus
@@ -143,14 +145,15 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
     directory = Directory(rules.reviewers)
     content = ContentKeys(config.content_keys, keyfiles.load_secret(keys, "content"))
     signer = keyfiles.load_signer(keys, "approvals")
+    resuming = Resuming(keyfiles.enrolled(keys), directory, rules.behaviour.resume)
     bus = await open_bus(config)
     worker: ApprovalsWorker | FaustApprovalsWorker
     if isinstance(bus, LocalBus):
-        worker = ApprovalsWorker(bus, signer, directory)
+        worker = ApprovalsWorker(bus, signer, directory, resuming=resuming)
     else:
         from stream.faust_approvals import FaustApprovalsWorker
 
-        worker = FaustApprovalsWorker(kafka_settings(config), lambda: ApprovalsStage(signer, directory))
+        worker = FaustApprovalsWorker(kafka_settings(config), lambda: ApprovalsStage(signer, directory, resuming))
     meanings = {s.id: s for s in signal_table().values()}
 
     def explain(signal: str) -> dict[str, str]:
@@ -159,7 +162,8 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
             return {}
         return {"reason": known.reason, "instead": known.instead, "false_positives": known.false_positives}
 
-    door = Door(lambda: worker.state, bus.producer(), directory, content.get, explain)
+    resume = resume_route(resuming, bus.producer(), now_us)
+    door = Door(lambda: worker.state, bus.producer(), directory, content.get, explain, more=(resume,))
     serving_as = uvicorn.Config(door.app, log_config=None, access_log=False, lifespan="off")
     serving_as.load()
     serving_as.ssl = server_context(config.approvals_tls) if config.approvals_tls else None
