@@ -68,8 +68,8 @@ def overdue(body: ReviewOverdue, memory: Memory) -> Told:
 
 def _alarm(record: str, title: str, lines: tuple[tuple[str, str], ...]) -> Told:
     facts = {"record": record, **{label.replace(" ", "_"): value for label, value in lines}}
-    shown = tuple((label, shown(value)) for label, value in lines)
-    return Told(Kind.ALARM, title, (*shown, ("look", f"tallystick events --kind {record}")), facts)
+    said = tuple((label, shown(value)) for label, value in lines)
+    return Told(Kind.ALARM, title, (*said, ("look", f"tallystick events --kind {record}")), facts)
 
 
 # --- behaviour -----------------------------------------------------------------------------
@@ -126,5 +126,6 @@ def suspended(body: Suspended, memory: Memory) -> Told:
 
 
 def resumed(body: Resumed, memory: Memory) -> Told:
-    facts = {"suspension": body.suspension, "reviewers": [body.vote.reviewer]}
-    return Told(Kind.RESUMED, f"Suspension lifted by {shown(body.vote.reviewer)}: {body.suspension}", (), facts)
+    by = body.vote.reviewer
+    facts = {"suspension": body.suspension, "subject": body.subject, "reviewers": [by]}
+    return Told(Kind.RESUMED, f"Suspension lifted by {shown(by)}: {shown(body.subject)}", (), facts)

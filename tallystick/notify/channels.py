@@ -114,7 +114,8 @@ class Post:
             raise NotSent(f"no connection within {TRY_S:g} s") from None
         except OSError as e:
             raise NotSent(f"no connection ({type(e).__name__})") from None
-        signs = f", signed with {len(self._secrets)} secrets" if self._secrets else ""
+        count = len(self._secrets)
+        signs = f", signed with {count} secret{'s' * (count > 1)}" if count else ""
         return f"{parts.scheme} to {parts.hostname}{signs}"
 
 

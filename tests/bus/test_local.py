@@ -130,6 +130,22 @@ async def test_messages_go_once_committed_and_only_the_last_mark_of_a_source_sta
     assert (await (await bus.consumer("late", [EVENTS])).batch(10, 1))[-1].offset > before
 
 
+async def test_the_step_that_tells_people_is_waited_for_a_day_and_no_longer(bus: LocalBus) -> None:
+    await bus.producer().send(EVENTS, [(b"", b"%d" % n) for n in range(5)])
+    ledger, notify = await bus.consumer("ledger", [EVENTS]), await bus.consumer("notify", [EVENTS])
+    await ledger.commit((await ledger.batch(10, 1))[3])
+    await notify.commit((await notify.batch(10, 1))[0])
+    await bus.prune()
+    assert values(await (await bus.consumer("late", [EVENTS])).batch(10, 1)) == [b"1", b"2", b"3", b"4"]
+    day_us = 24 * 3600 * 1_000_000
+    await bus.run(lambda db: db.execute("UPDATE topic_events SET time_us = time_us - ? WHERE at <= 3", (day_us,)))
+    await bus.prune()
+    assert values(await (await bus.consumer("late", [EVENTS])).batch(10, 1)) == [b"3", b"4"]
+    await bus.run(lambda db: db.execute("UPDATE topic_events SET time_us = time_us - ?", (day_us,)))
+    await bus.prune()
+    assert values(await (await bus.consumer("late", [EVENTS])).batch(10, 1)) == [b"4"]  # what the ledger lacks stays
+
+
 async def test_every_step_is_durable_when_its_hook_is_called(tmp_path: Path) -> None:
     for step in ("outputs", "state", "offset"):
         ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / step), step], timeout=60)

@@ -67,6 +67,7 @@ class Receiver:
     def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.behave: Behave = answer(204)
         self.deliveries: queue.Queue[Delivery] = queue.Queue()
+        self.seen: list[Delivery] = []
         self.path = f"/hook/{secrets.token_hex(8)}"
         receiver = self
 
@@ -75,6 +76,7 @@ class Receiver:
                 try:
                     connection = tls.wrap_socket(self.request, server_side=True) if tls else self.request
                     delivery = _read(connection)
+                    receiver.seen.append(delivery)
                     receiver.deliveries.put(delivery)
                     receiver.behave(connection, delivery)
                     connection.close()

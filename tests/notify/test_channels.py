@@ -343,7 +343,7 @@ def test_a_mail_in_the_clear_does_not_leave_this_machine() -> None:
 async def test_reaching_sends_nothing(secret: Secret, authority: trustme.CA, trusted: Path) -> None:
     with Receiver() as receiver, MailServer(Smtp(server_tls(authority), password="x")) as server:
         said = await channel(webhook(secret, receiver.url), DOOR, time.time).reach()
-        assert said == "http to 127.0.0.1, signed with 1 secrets"
+        assert said == "http to 127.0.0.1, signed with 1 secret"
         settings = mail(server, ca=trusted, user="tally", password_file=secret("x"))
         said = await channel(settings, DOOR, time.time).reach()
         assert said == f"mail by 127.0.0.1:{server.port} as tally, tls starttls, to 2"
