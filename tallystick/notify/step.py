@@ -144,7 +144,7 @@ class Notifier:
             await consumer.seek(EVENTS, 0, lost.first)
             return
         for message in messages:
-            if message.offset > self._read + 1:  # the embedded bus does not say so
+            if message.offset > max(self._read, 0) + 1:  # the embedded bus does not say so, and begins at 1
                 self._lost(message.offset)
             self._take(message)
             self._read = message.offset
