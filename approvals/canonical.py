@@ -20,6 +20,7 @@ DEFAULT_CLAIMS = ("repository", "ref", "workflow")
 """The claims that bind an approval where the rule names none of its own."""
 
 _VERSION = b"tallystick/command/1"
+_SHAPE = b"tallystick/shape/1"
 
 
 def canonical(
@@ -38,11 +39,35 @@ def canonical(
     """
     if len(bind_formats) != len(binds):
         raise ValueError(f"{len(binds)} binds with {len(bind_formats)} formats: give one format a bind")
-    names = frozenset(claim_names)
     parts = [
         _VERSION,
         text,
         _list(_bind(value, form) for value, form in zip(binds, bind_formats, strict=True)),
+        *_around(param_oids, resolved, facts, claim_names),
+    ]
+    return b"".join(map(_sized, parts))
+
+
+def shape(
+    normal: str,
+    binds: int,
+    param_oids: Sequence[int],
+    resolved: Sequence[Claim],
+    facts: SessionFacts,
+    claim_names: Iterable[str] = DEFAULT_CLAIMS,
+) -> bytes:
+    """The same of all commands that differ in their values alone: `normal` is the text with a mark for each constant,
+    `binds` how many there are. Only for what the judge calls literal-blind: of anything else the values decide what
+    it does. Never the canonical bytes of a command: they begin with another word."""
+    parts = [_SHAPE, normal.encode(), _number(binds), *_around(param_oids, resolved, facts, claim_names)]
+    return b"".join(map(_sized, parts))
+
+
+def _around(
+    param_oids: Sequence[int], resolved: Sequence[Claim], facts: SessionFacts, claim_names: Iterable[str]
+) -> list[bytes]:
+    names = frozenset(claim_names)
+    return [
         _list(_number(oid) for oid in param_oids),
         _claims(resolved),
         facts.subject.encode(),
@@ -52,7 +77,6 @@ def canonical(
         facts.database.encode(),
         facts.user.encode(),
     ]
-    return b"".join(map(_sized, parts))
 
 
 def committed(what: bytes, caused_by: Sequence[str]) -> bytes:

@@ -2,9 +2,9 @@
 
     PENDING  ──votes──▶ APPROVED | DENIED        PENDING  ──time──▶ EXPIRED
     PENDING  ──the client takes it back──▶ CANCELLED
-    APPROVED ──a hold is granted──▶ RESERVED     APPROVED ──time──▶ EXPIRED
-    RESERVED ──it ran, or nobody can know──▶ USED
-    RESERVED ──it never ran, or was undone──▶ APPROVED
+    APPROVED ──its last use is granted──▶ RESERVED     APPROVED ──time──▶ EXPIRED
+    RESERVED ──all ran, or nobody can know──▶ USED
+    RESERVED ──one never ran, or was undone──▶ APPROVED
     PENDING | APPROVED ──a reviewer──▶ REVOKED   (RESERVED: instead of APPROVED)
     PENDING | APPROVED ──the policy asks for other votes──▶ SUPERSEDED
 
@@ -15,8 +15,9 @@ Rules:
     RESERVED, it opens one, whose id is derived from the hold's. Before its answer it
     is told which: Pending. Where its rule asks for more than the request's, that one
     is SUPERSEDED.
- 3. One approval, one use: the first hold that waits (or else the next that comes)
-    is granted and the request is RESERVED for it; others that wait are refused. Its
+ 3. One approval, one use, or as many as all votes that make it allow: the first
+    holds that wait (or else the next that come) are granted a use each; with the last
+    of them the request is RESERVED, and others that wait are refused. Each one's
     gateway says what became of it (`Over`); a new boot or the approval's end says
     that nobody can know. Undone it comes back, at most until MOST_USES.
  4. An approval is used only if its votes hold at that moment, by today's directory, and
@@ -32,16 +33,21 @@ Rules:
     is final, so a vote that comes again cannot bring an approval back.
  9. State is bounded: so many open requests a subject, so many ended ones kept, so
     many holds a request. Above it the new hold is refused, with words.
+10. Where all votes that make an approval leave the values free, it is also for holds
+    that are the same command but for these.
+11. Who broke the glass leaves a review due: its request is kept until another person's
+    vote says what they think of it, and past its time that is said, once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from approvals.grants import MOST_USES
-from approvals.requests import accepts, asked, objects, same_command
-from approvals.state import Held, Request, State
-from approvals.votes import CLOCKS_APART_US, LONGEST_REASON, Directory, Settled, settles
+from approvals.requests import accepts, asked, objects, same_command, same_shape, takes
+from approvals.state import Held, Request, Review, State, Use
+from approvals.votes import CLOCKS_APART_US, LONGEST_REASON, REVIEWING, Directory, Settled, settles
 from schemas.ids import ApprovalId, HoldId, RecorderId
 from schemas.records import (
     ApprovalMoved,
@@ -55,18 +61,23 @@ from schemas.records import (
     Over,
     Pending,
     Refusal,
+    ReviewOverdue,
     Tick,
     Vote,
 )
 from seal.digest import approval_id
 
 Input = HoldRaised | HoldEnded | Vote | BootStarted | Tick
-Body = ApprovalRequest | Vote | Grant | Refusal | ApprovalMoved
+Body = ApprovalRequest | Vote | Grant | Refusal | ApprovalMoved | ReviewOverdue
 
 MOST_OPEN = 100
 """Live requests one subject may have."""
 MOST_HOLDS = 1_000
-"""Holds remembered in one request."""
+"""Holds that wait, or run, in one request."""
+MOST_ANSWERED = 200
+"""Others of it that are remembered, so that one that comes again gets its answer again."""
+MOST_UNREVIEWED = 100
+"""Broken glass that nobody has reviewed; above it none is broken any more."""
 MOST_ENDED = 1_000
 """Ended requests kept; the oldest goes first."""
 MOST_STRAYS = 1_000
@@ -116,6 +127,15 @@ def step(state: State, given: Input, time_us: int, directory: Directory) -> tupl
     return turn.state(), tuple(turn.said)
 
 
+def glass_full(requests: Iterable[Request]) -> bool:
+    return sum(request.unreviewed for request in requests) >= MOST_UNREVIEWED
+
+
+def _is_for(request: Request, raised: HoldRaised) -> bool:
+    """Whether the request is about what is held. Its values are free only once it is approved so."""
+    return same_command(request.raised, raised) or (request.any_values and same_shape(request.raised, raised))
+
+
 class _Turn:
     """One step under way: a copy of the state that may be written to, and the outputs so far."""
 
@@ -135,6 +155,10 @@ class _Turn:
 
     def pass_time(self) -> None:
         for request in self._in_order():
+            review = request.review
+            if review is not None and request.unreviewed and review.due_us <= self._now and not review.overdue:
+                request = self._put(replace(request, review=replace(review, overdue=True)))
+                self._enter(request, ReviewOverdue(request.id, review.by, review.due_us, self._now))
             if not request.live:
                 continue
             if request.expires_us <= self._now:
@@ -168,19 +192,20 @@ class _Turn:
                 if held.hold == ended.hold and held.recorder == ended.recorder:
                     if held.answer is None:
                         self._gone(request, held, ended.why)
-                    elif request.using == held.hold:
-                        self._use_over(request, ended.why)
+                    else:
+                        self._use_over(request.id, held.hold, ended.why)
                     return
 
     def vote(self, vote: Vote) -> None:
         request = self._requests.get(vote.request)
-        revokes = vote.choice is Choice.REVOKE
-        if (
-            request is None
-            or not (request.live if revokes else request.state is ApprovalState.PENDING)
-            or self._counts_not(request, vote)
-        ):
+        full = vote.choice is Choice.BREAK_GLASS and glass_full(self._requests.values())
+        if request is None or full or not takes(request, vote.choice) or self._counts_not(request, vote):
             self._ignored += 1
+            return
+        if vote.choice in REVIEWING and request.review is not None:
+            ended = request.ended_us if request.live else self._now  # kept a while from now on
+            self._put(replace(request, review=replace(request.review, vote=vote), ended_us=ended))
+            self._enter(request, replace(vote, reason=""))
             return
         standing = tuple(v for v in request.votes if not self._objects(request, v))
         if any(v.reviewer == vote.reviewer and v.choice == vote.choice for v in standing):
@@ -188,7 +213,7 @@ class _Turn:
             return
         request = self._put(replace(request, votes=(*standing, vote)))
         self._enter(request, replace(vote, reason=""))
-        if revokes:
+        if vote.choice is Choice.REVOKE:
             if request.state is not ApprovalState.RESERVED:  # what runs cannot be called back
                 self._end(request, ApprovalState.REVOKED, "a reviewer took it back")
             return
@@ -210,16 +235,17 @@ class _Turn:
                     continue
                 if held.answer is None:
                     self._refuse(request.id, held, "its gateway has restarted")
-                elif request.using == held.hold:
-                    self._use_over(request, Over.KEPT)
+                else:
+                    self._use_over(request.id, held.hold, Over.KEPT)
 
     def forget(self) -> None:
         """Drops what ended long ago, so that the state is bounded; the oldest first where there are too many."""
-        ended = sorted((r for r in self._requests.values() if not r.live), key=lambda r: (r.ended_us, r.id))
-        over = len(ended) - MOST_ENDED
+        over = (r for r in self._requests.values() if not r.live and not r.unreviewed)
+        ended = sorted(over, key=lambda r: (r.ended_us, r.id))
+        too_many = len(ended) - MOST_ENDED
         for n, request in enumerate(ended):
             again_until = max(request.ended_us, request.opened_us + request.raised.rule.expires_s * _SECOND_US)
-            if n < over or again_until + KEEP_US <= self._now:
+            if n < too_many or again_until + KEEP_US <= self._now:
                 del self._requests[request.id]
 
     # --- one hold ----------------------------------------------------------------
@@ -239,14 +265,14 @@ class _Turn:
 
     def _live(self, raised: HoldRaised) -> Request | None:
         """The one to join, if there is any; those that the hold's rule does not accept end here."""
-        found = [r for r in self._in_order() if r.live and r.using is None and same_command(r.raised, raised)]
+        found = [r for r in self._in_order() if r.live and r.state is not ApprovalState.RESERVED and _is_for(r, raised)]
         good = []
         for request in found:
             if not accepts(raised.rule, request.raised.rule):
                 self._end(request, ApprovalState.SUPERSEDED, "the policy asks for other votes by now: run it again")
             elif request.state is ApprovalState.APPROVED and not self._approved_for(request):
                 self._end(request, ApprovalState.EXPIRED, "its votes hold no longer")
-            elif request.state is not ApprovalState.APPROVED or self._approved_for(request, raised.caused_by):
+            elif request.state is not ApprovalState.APPROVED or self._use_for(request, raised.caused_by):
                 good.append(request)
         return min(good, key=lambda r: r.state is not ApprovalState.APPROVED, default=None)
 
@@ -264,13 +290,13 @@ class _Turn:
     def _join(self, request: Request, raised: HoldRaised) -> None:
         deadline = self._now + max(0, raised.deadline_us - raised.raised_us)
         held = Held(raised.hold, raised.recorder, raised.boot, deadline, None, raised.caused_by)
-        kept = request.holds
-        if len(kept) >= MOST_HOLDS:
-            answered = next((h for h in kept if h.answer is not None), None)
-            if answered is None:
-                self._stray(raised, request.state, f"{MOST_HOLDS} runs of this command wait already")
-                return
-            kept = tuple(h for h in kept if h is not answered)
+        running = request.running
+        over = [h.hold for h in request.holds if h.answer is not None and h.hold not in running]
+        if len(request.holds) - len(over) >= MOST_HOLDS:
+            self._stray(raised, request.state, f"{MOST_HOLDS} runs of this command wait already")
+            return
+        dropped = set(over[: max(0, len(over) + 1 - MOST_ANSWERED)])
+        kept = tuple(h for h in request.holds if h.hold not in dropped)
         request = self._put(replace(request, holds=(*kept, held)))
         if request.state is ApprovalState.APPROVED:
             self._grant(request, held)
@@ -290,20 +316,34 @@ class _Turn:
 
     def _approve(self, request: Request, settled: Settled) -> None:
         """An approval lives as long as the rule says, and not past the deadline of a vote that makes it."""
-        by_rule = self._now + request.raised.rule.expires_s * _SECOND_US
-        expires = min(by_rule, *(vote.deadline_us for vote in settled.votes))
-        request = self._put(replace(request, state=ApprovalState.APPROVED, expires_us=expires))
-        able = next((held for held in request.waiting if self._approved_for(request, held.caused_by)), None)
-        if able is not None:
-            self._grant(request, able)
-            return
+        rule = request.raised.rule
+        standing = settled.uses > 1 or settled.shape is not None
+        by_rule = self._now + (rule.standing_s if standing else rule.expires_s) * _SECOND_US
+        review = None
+        if settled.break_glass:
+            review = Review(settled.voters[0], self._now + rule.review_s * _SECOND_US)
+        request = self._put(
+            replace(
+                request,
+                state=ApprovalState.APPROVED,
+                expires_us=min(by_rule, *(vote.deadline_us for vote in settled.votes)),
+                allowed=settled.uses,
+                any_values=settled.shape is not None,
+                review=review,
+            )
+        )
         for held in request.waiting:
-            self._refuse(request.id, held, "who approved it stands behind this run: run it again to ask others")
+            if self._use_for(request, held.caused_by):
+                request = self._grant(request, held)
+        if request.state is ApprovalState.APPROVED:
+            for held in request.waiting:
+                self._refuse(request.id, held, "who approved it stands behind this run: run it again to ask others")
 
-    def _grant(self, request: Request, held: Held) -> None:
-        settled = self._settled(request, held.caused_by)
-        if settled is None or not settled.approved:
+    def _grant(self, request: Request, held: Held) -> Request:
+        found = self._use_for(request, held.caused_by)
+        if found is None:
             raise AssertionError("granting what is not approved")  # no caller does: stop before anything is said
+        settled, number = found
         grant = Grant(
             hold=held.hold,
             recorder=held.recorder,
@@ -314,31 +354,46 @@ class _Turn:
             expires_us=request.expires_us,
             at_us=self._now,
             caused_by=request.raised.caused_by,
+            use=number,
         )
         self._answer(request.id, held, grant)
-        request = self._requests[request.id]
-        request = self._put(replace(request, state=ApprovalState.RESERVED, using=held.hold, uses=request.uses + 1))
-        self._enter(request, ApprovalMoved(request.id, ApprovalState.APPROVED, request.state, self._now))
-        for other in request.waiting:
-            self._refuse(request.id, other, "another run of the command uses the approval: run it again to ask again")
+        before = next((use for use in request.uses if use.number == number), Use(number))
+        request = self._used(request.id, replace(before, releases=before.releases + 1, hold=held.hold))
+        if request.free(request.allowed) is None:
+            request = self._put(replace(request, state=ApprovalState.RESERVED))
+            self._enter(request, ApprovalMoved(request.id, ApprovalState.APPROVED, request.state, self._now))
+            detail = "another run of the command uses the approval: run it again to ask again"
+            for other in request.waiting:
+                self._refuse(request.id, other, detail)
+        return self._requests[request.id]
 
-    def _use_over(self, request: Request, why: str) -> None:
-        """What became of the hold that was granted. A word that this release does not know: it ran."""
-        revoked = any(vote.choice is Choice.REVOKE for vote in request.votes)
-        back = replace(request, using=None, uses=request.uses - (why in _NEVER_RAN))
+    def _use_over(self, name: ApprovalId, hold: HoldId, why: str) -> None:
+        """What became of a hold that was granted. A word that this release does not know: it ran."""
+        request = self._requests[name]
+        use = next((use for use in request.uses if use.hold == hold), None)
+        if use is None or not request.live:
+            return
+        releases = use.releases - (why in _NEVER_RAN)
+        kept = why not in (*_NEVER_RAN, Over.UNDONE) or releases >= MOST_USES
+        back = self._used(name, replace(use, releases=releases, hold=None, kept=kept))
         if why == Over.UNVERIFIED:
             self._end(back, ApprovalState.SUPERSEDED, "")
-        elif why not in (*_NEVER_RAN, Over.UNDONE) or back.uses >= MOST_USES:
+        elif back.kept >= back.allowed:
             self._end(back, ApprovalState.USED, "")
-        elif revoked:
+        elif any(vote.choice is Choice.REVOKE for vote in back.votes):
             self._end(back, ApprovalState.REVOKED, "")
-        else:
+        elif back.state is ApprovalState.RESERVED and not kept:
             self._put(replace(back, state=ApprovalState.APPROVED))
-            self._enter(request, ApprovalMoved(request.id, request.state, ApprovalState.APPROVED, self._now))
+            self._enter(back, ApprovalMoved(name, back.state, ApprovalState.APPROVED, self._now))
+
+    def _used(self, name: ApprovalId, use: Use) -> Request:
+        request = self._requests[name]
+        others = (other for other in request.uses if other.number != use.number)
+        return self._put(replace(request, uses=tuple(sorted((*others, use), key=lambda u: u.number))))
 
     def _end(self, request: Request, state: ApprovalState, detail: str) -> None:
         """Into a state without a way out; whoever still waits is refused."""
-        self._put(replace(request, state=state, ended_us=self._now, using=None))
+        self._put(replace(request, state=state, ended_us=self._now))
         if state is not ApprovalState.DENIED:  # a denial's entry is the vote itself
             self._enter(request, ApprovalMoved(request.id, request.state, state, self._now))
         for held in request.waiting:
@@ -372,9 +427,15 @@ class _Turn:
         )
         return said if isinstance(said, Settled) else None
 
-    def _approved_for(self, request: Request, also: tuple[str, ...] = ()) -> bool:
-        settled = self._settled(request, also)
+    def _approved_for(self, request: Request) -> bool:
+        settled = self._settled(request)
         return settled is not None and settled.approved
+
+    def _use_for(self, request: Request, also: tuple[str, ...]) -> tuple[Settled, int] | None:
+        """The votes that allow a use that is left, and its number."""
+        settled = self._settled(request, also)
+        number = request.free(settled.uses) if settled is not None and settled.approved else None
+        return (settled, number) if settled is not None and number is not None else None
 
     def _objects(self, request: Request, vote: Vote) -> bool:
         return objects(request, vote, self._directory, self._now) is not None

@@ -41,6 +41,26 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """One of the uses that an approval allows, once it was granted to a hold."""
+
+    number: int  # from 1
+    releases: int = 0  # grants that ran, or may have
+    hold: HoldId | None = None  # the hold that has it now, as long as nobody knows what became of it
+    kept: bool = False  # gone
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What is due after somebody broke the glass."""
+
+    by: str  # who did
+    due_us: int
+    overdue: bool = False  # said so
+    vote: Vote | None = None  # another person's
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One approval request. `votes` are those that counted when cast, with their reasons."""
 
@@ -52,8 +72,10 @@ class Request:
     ended_us: int = 0
     votes: tuple[Vote, ...] = ()
     holds: tuple[Held, ...] = ()
-    using: HoldId | None = None  # while RESERVED: the hold that was granted
-    uses: int = 0  # grants that ran, or may have
+    allowed: int = 1  # uses, by the votes that approved it
+    any_values: bool = False  # likewise
+    uses: tuple[Use, ...] = ()  # by number
+    review: Review | None = None
 
     @property
     def live(self) -> bool:
@@ -62,6 +84,23 @@ class Request:
     @property
     def waiting(self) -> tuple[Held, ...]:
         return tuple(held for held in self.holds if held.answer is None)
+
+    @property
+    def kept(self) -> int:
+        return sum(use.kept for use in self.uses)
+
+    @property
+    def running(self) -> frozenset[HoldId]:
+        return frozenset(use.hold for use in self.uses if use.hold is not None)
+
+    @property
+    def unreviewed(self) -> bool:
+        return self.review is not None and self.review.vote is None
+
+    def free(self, most: int) -> int | None:
+        """The first use up to `most` that nobody has or had."""
+        taken = {use.number for use in self.uses if use.kept or use.hold is not None}
+        return next((n for n in range(1, min(most, self.allowed) + 1) if n not in taken), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +124,9 @@ def encode_request(request: Request) -> bytes:
             "times": [request.opened_us, request.expires_us, request.ended_us],
             "votes": [_record(vote) for vote in request.votes],
             "holds": [_held(held) for held in request.holds],
-            "use": [request.using, request.uses],
+            "allows": [request.allowed, request.any_values],
+            "uses": [[use.number, use.releases, use.hold, use.kept] for use in request.uses],
+            "review": _review(request.review),
         }
     )
 
@@ -95,7 +136,7 @@ def decode_request(row: bytes) -> Request:
     plain = _plain(row)
     try:
         opened, expires, ended = plain["times"]
-        using, uses = plain.get("use", (None, 0))  # rows of 0.1.0 have none
+        allowed, any_values = plain.get("allows", (1, False))
         return Request(
             id=ApprovalId(plain["id"]),
             state=ApprovalState(plain["state"]),
@@ -105,8 +146,10 @@ def decode_request(row: bytes) -> Request:
             ended_us=ended,
             votes=tuple(_typed(vote, Vote) for vote in plain["votes"]),
             holds=tuple(map(_held_back, plain["holds"])),
-            using=None if using is None else HoldId(using),
-            uses=uses,
+            allowed=allowed,
+            any_values=any_values,
+            uses=_uses(plain),
+            review=_review_back(plain.get("review")),
         )
     except (KeyError, TypeError, ValueError) as e:
         raise StateUnreadable("a stored approval request cannot be read") from e
@@ -139,6 +182,31 @@ def decode_state(rest: bytes, requests: Iterable[bytes]) -> State:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise StateUnreadable("the stored state of the approvals step cannot be read") from e
+
+
+def _uses(plain: dict[str, Any]) -> tuple[Use, ...]:
+    if "uses" in plain:
+        return tuple(
+            Use(n, releases, None if hold is None else HoldId(hold), kept) for n, releases, hold, kept in plain["uses"]
+        )
+    hold, releases = plain.get("use", (None, 0))  # rows of 0.1.0 have this, or nothing
+    if hold is None and not releases:
+        return ()
+    ended = ApprovalState(plain["state"]) is ApprovalState.USED
+    return (Use(1, releases, None if hold is None else HoldId(hold), kept=ended),)
+
+
+def _review(review: Review | None) -> list[Any] | None:
+    if review is None:
+        return None
+    return [review.by, review.due_us, review.overdue, None if review.vote is None else _record(review.vote)]
+
+
+def _review_back(plain: list[Any] | None) -> Review | None:
+    if plain is None:
+        return None
+    by, due, overdue, vote = plain
+    return Review(by, due, overdue, None if vote is None else _typed(vote, Vote))
 
 
 def _held(held: Held) -> list[Any]:

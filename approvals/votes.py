@@ -18,6 +18,11 @@ gateway, the approvals role, an auditor. These are the rules, all of them:
     even if the same reviewer said approve before.
  8. A quorum of distinct people who say approve, approves. A quorum is at least one.
  9. What does not count changes nothing, and the reason why can be shown.
+10. A vote may allow several uses, or leave the values free (`shape`), as far and as long as the rule's standing
+    approvals go: it signs that, too. A quorum allows no more than the narrowest of the votes that make it.
+11. Where the rule lets the glass be broken, one person to whom the directory gives the right approves alone: once,
+    with a reason, not against a no, and not their own unless the rule says so. Whoever did it does not review it,
+    nor anybody whose own it is; reviewers of the rule's groups do, with a reason, at any time.
 
     settles(request, commitment, votes, Directory(rules.reviewers), rule, subject, now_us)
 """
@@ -36,7 +41,10 @@ from seal.sign import BadSignature, Domain, Signer, check
 
 LONGEST_REASON = 2_000
 """Characters of a reason; a longer one is refused where it is cast."""
-
+LEAST_WORDS = 3
+"""Of a reason that others have to judge by: of broken glass, and of its review."""
+APPROVING = frozenset({Choice.APPROVE, Choice.BREAK_GLASS})
+REVIEWING = frozenset({Choice.ACCEPT, Choice.OBJECT})
 
 CLOCKS_APART_US = 5 * 60 * 1_000_000
 """How far apart the clocks of reviewers, gateways and the bus may be without an approval ending early.
@@ -65,6 +73,9 @@ class Why(StrEnum):
     GROUP = "its reviewer is in none of the rule's groups"
     OWN = "its reviewer asked for this: nobody approves their own"
     NO_REASON = "it gives no reason, and the rule wants one"
+    FEW_WORDS = "its reason has too few words for others to judge by"
+    STANDING = "it allows more, or for longer, than the rule's standing approvals"
+    GLASS = "its reviewer may not break the glass here"
     REASON_CHANGED = "the reason is not the one that was signed"
     AGAIN = "its reviewer has said so before"
 
@@ -77,7 +88,7 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """`votes` are those that settle it: the quorum, or the one that says no."""
+    """`votes` are those that settle it: the quorum, the one that broke the glass, or the one that says no."""
 
     approved: bool
     votes: tuple[Vote, ...]
@@ -86,6 +97,20 @@ class Settled:
     @property
     def voters(self) -> tuple[str, ...]:
         return tuple(vote.reviewer for vote in self.votes)
+
+    @property
+    def uses(self) -> int:
+        return min(vote.uses for vote in self.votes)
+
+    @property
+    def shape(self) -> bytes | None:
+        """What is approved with any values; None if only what was asked about is."""
+        shapes = {vote.shape or None for vote in self.votes}
+        return shapes.pop() if len(shapes) == 1 else None
+
+    @property
+    def break_glass(self) -> bool:
+        return any(vote.choice is Choice.BREAK_GLASS for vote in self.votes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +157,14 @@ def cast(
     deadline_us: int,
     reason: str,
     cast_us: int,
+    uses: int = 1,
+    shape: bytes | None = None,
 ) -> Vote:
     """The reviewer's signed word; `signer.name` is their name in the directory."""
     if len(reason) > LONGEST_REASON:
         raise ReasonTooLong(f"the reason has {len(reason)} characters: at most {LONGEST_REASON}")
     digest = reason_digest(request, reason)
-    message = _message(request, commitment, choice, deadline_us, digest)
+    message = _message(request, commitment, choice, deadline_us, digest, uses, shape)
     return Vote(
         request=request,
         commitment=commitment,
@@ -148,6 +175,8 @@ def cast(
         cast_us=cast_us,
         signature=signer.sign(Domain.VOTE, message),
         reason=reason,
+        uses=uses,
+        shape=shape,
     )
 
 
@@ -168,6 +197,7 @@ def settles(
 ) -> Settled | Open:
     """What these votes, in any order, say of the request now."""
     approvals: dict[str, Vote] = {}
+    alone: list[Vote] = []
     denials: list[Vote] = []
     ignored: list[Ignored] = []
     for vote in votes:
@@ -178,7 +208,9 @@ def settles(
             ignored.append(Ignored(vote, why))
         elif vote.choice is Choice.APPROVE:
             approvals[vote.reviewer] = vote
-        else:
+        elif vote.choice is Choice.BREAK_GLASS:
+            alone.append(vote)
+        elif vote.choice not in REVIEWING:
             denials.append(vote)
     if denials:
         return Settled(approved=False, votes=(denials[0],), ignored=tuple(ignored))
@@ -186,6 +218,8 @@ def settles(
     given = tuple(approvals.values())
     if len(given) >= quorum:
         return Settled(approved=True, votes=given[:quorum], ignored=tuple(ignored))
+    if alone:
+        return Settled(approved=True, votes=(alone[0],), ignored=tuple(ignored))
     return Open(missing=quorum - len(given), votes=given, ignored=tuple(ignored))
 
 
@@ -207,18 +241,50 @@ def objection(
     reviewer = directory.get(vote.reviewer)
     if reviewer is None:
         return Why.UNKNOWN
-    if not set(reviewer.groups) & set(rule.groups):
+    alone = vote.choice is Choice.BREAK_GLASS
+    if alone and not (rule.break_glass and reviewer.break_glass):
+        return Why.GLASS
+    if not alone and not set(reviewer.groups) & set(rule.groups):
         return Why.GROUP
-    if vote.choice is not Choice.REVOKE:
-        if vote.deadline_us <= now_us:
-            return Why.LATE
-        if subject in reviewer.identities or reviewer.name in (subject, *caused_by):
-            return Why.OWN
-    if rule.reason_required and vote.reason_sha256 == reason_digest(request, ""):
+    if vote.choice not in (Choice.REVOKE, *REVIEWING) and vote.deadline_us <= now_us:
+        return Why.LATE
+    own = subject in reviewer.identities or reviewer.name in (subject, *caused_by)
+    if own and vote.choice is not Choice.REVOKE and not (alone and rule.break_glass_own):
+        return Why.OWN
+    if vote.choice in APPROVING and not _within(vote, rule, now_us):
+        return Why.STANDING
+    return _reason_lacks(vote, rule) or _forged(vote, reviewer)
+
+
+def _within(vote: Vote, rule: ApproverRule, now_us: int) -> bool:
+    """Whether the rule lets a vote allow so much. Its end was reckoned by a clock of the reviewer's."""
+    if vote.uses == 1 and vote.shape is None:
+        return True
+    lasts_us = vote.deadline_us - now_us - 2 * CLOCKS_APART_US
+    return (
+        vote.choice is Choice.APPROVE
+        and 1 <= vote.uses <= rule.standing_uses
+        and lasts_us <= rule.standing_s * 1_000_000
+        and (vote.shape is None or rule.any_values)
+    )
+
+
+def _reason_lacks(vote: Vote, rule: ApproverRule) -> Why | None:
+    """Only the reason's digest is signed: a leaf and a grant carry no words, so these are counted where they are."""
+    judged_by = vote.choice in (Choice.BREAK_GLASS, *REVIEWING)
+    if (rule.reason_required or judged_by) and vote.reason_sha256 == reason_digest(vote.request, ""):
         return Why.NO_REASON
-    if vote.reason and vote.reason_sha256 != reason_digest(request, vote.reason):
-        return Why.REASON_CHANGED  # only the reason's digest is signed: a leaf and a grant carry no words
-    message = _message(vote.request, vote.commitment, vote.choice, vote.deadline_us, vote.reason_sha256)
+    if judged_by and vote.reason and len(vote.reason.split()) < LEAST_WORDS:
+        return Why.FEW_WORDS
+    if vote.reason and vote.reason_sha256 != reason_digest(vote.request, vote.reason):
+        return Why.REASON_CHANGED
+    return None
+
+
+def _forged(vote: Vote, reviewer: Reviewer) -> Why | None:
+    message = _message(
+        vote.request, vote.commitment, vote.choice, vote.deadline_us, vote.reason_sha256, vote.uses, vote.shape
+    )
     try:
         check(reviewer.public_key, Domain.VOTE, message, vote.signature)
     except BadSignature:
@@ -226,8 +292,19 @@ def objection(
     return None
 
 
-def _message(request: ApprovalId, commitment: bytes, choice: Choice, deadline_us: int, reason_sha256: bytes) -> bytes:
-    parts = (request.encode(), commitment, choice.value.encode(), str(deadline_us).encode(), reason_sha256)
+def _message(
+    request: ApprovalId,
+    commitment: bytes,
+    choice: Choice,
+    deadline_us: int,
+    reason_sha256: bytes,
+    uses: int,
+    shape: bytes | None,
+) -> bytes:
+    """A vote for one use of one command is what it was before there were others."""
+    parts = [request.encode(), commitment, choice.value.encode(), str(deadline_us).encode(), reason_sha256]
+    if uses != 1 or shape is not None:
+        parts += [b"standing", str(uses).encode(), shape or b""]
     return b"".join(map(_sized, parts))
 
 

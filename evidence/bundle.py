@@ -32,7 +32,7 @@ Open index.html. To check everything, offline, with the log's verifier key from 
     tallystick verify THIS.zip --key LOG.vkey
 
 batches/ and checkpoints/  the whole log, from its first entry: Avro files, C2SP signed notes
-population.csv, exchanges.csv, exceptions.csv, gaps.csv, policies.csv, approvals/
+population.csv, exchanges.csv, exceptions.csv, gaps.csv, policies.csv, standing.csv, break-glass.csv, approvals/
                            all recomputed by the verifier from batches/
 samples/                   masked text of exchanges drawn by the seed in query.json
 proofs/*.tlog-proof        C2SP proofs that an entry is in the log; any tlog tool checks them
@@ -128,6 +128,7 @@ def _reviewer(r: Reviewer) -> dict[str, object]:
         "public_key": r.public_key,
         "groups": sorted(_texts(r.groups)),
         "identities": sorted(_texts(r.identities)),
+        "break_glass": r.break_glass,
     }
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from approvals.votes import Directory, DirectoryInvalid, Settled, settles
+from approvals.votes import REVIEWING, Directory, DirectoryInvalid, Settled, objection, settles
 from evidence.archive import Unpacked
 from evidence.bundle import manifest_bytes, manifest_message, root_of, sample_facts
 from evidence.logcheck import Indexed, Log, check
@@ -17,7 +17,7 @@ from evidence.tables import Query, as_json, chosen, derive, draw
 from ledger.note import VerifierKey
 from schemas.ids import ApprovalId
 from schemas.judging import Reviewer
-from schemas.records import ApprovalRequest, Grant, HoldGone, KeyEnrolled, Over, Released
+from schemas.records import ApprovalRequest, Choice, Grant, HoldGone, KeyEnrolled, Over, Released, Vote
 from seal.keyfiles import Enrolled
 from seal.sign import BadSignature, Domain
 from seal.sign import check as check_signature
@@ -161,6 +161,7 @@ def _votes(log: Log, parts: Mapping[str, bytes]) -> None:
     bodies = [(e.index, e.entry.body) for e in log.entries]
     requests: dict[ApprovalId, ApprovalRequest] = {b.request: b for _, b in bodies if isinstance(b, ApprovalRequest)}
     granted = set()
+    alone = _alone(log, directory, requests)
     for index, body in bodies:
         if not isinstance(body, Grant):
             continue
@@ -179,20 +180,63 @@ def _votes(log: Log, parts: Mapping[str, bytes]) -> None:
             request.caused_by,
         )
         if isinstance(said, Settled) and said.approved and body.commitment == request.commitment:
-            granted.add((body.request, body.commitment))
+            granted.add((body.request, body.commitment, body.use, said.break_glass))
+            if not 1 <= body.use <= said.uses:
+                log.found(Code.ALTERED, f"entry {index}: use {body.use} of an approval whose votes allow {said.uses}")
         else:
             why = said.ignored[0].why if said.ignored else "too few people"
             log.found(Code.ALTERED, f"entry {index}: the grant's votes do not approve its request: {why}")
     for index, body in bodies:
-        if isinstance(body, Released) and (body.request, body.commitment) not in granted:
+        if isinstance(body, Released) and (body.request, body.commitment, body.use, body.break_glass) not in granted:
             log.found(Code.MISSING, f"entry {index}: a command was released without a valid grant in the log")
     undone = {body.hold for _, body in bodies if isinstance(body, HoldGone) and body.why == Over.UNDONE}
-    used: set[ApprovalId] = set()
+    used: set[tuple[ApprovalId, int]] = set()
     for index, body in bodies:
         if isinstance(body, Released) and body.hold not in undone:
-            if body.request in used:
-                log.found(Code.EXTRA, f"entry {index}: a second command was released on one approval")
-            used.add(body.request)
+            if (body.request, body.use) in used:
+                log.found(Code.EXTRA, f"entry {index}: a second command was released on one use of an approval")
+            used.add((body.request, body.use))
+    _reviews(log, directory, requests, alone)
+
+
+def _alone(log: Log, directory: Directory, requests: Mapping[ApprovalId, ApprovalRequest]) -> dict[ApprovalId, str]:
+    """Who broke the glass of which request."""
+    found: dict[ApprovalId, str] = {}
+    for e in log.entries:
+        body = e.entry.body
+        if isinstance(body, Vote) and body.choice is Choice.BREAK_GLASS:
+            _counts(log, e, body, directory, requests.get(body.request), ())
+            found[body.request] = body.reviewer
+    return found
+
+
+def _reviews(
+    log: Log,
+    directory: Directory,
+    requests: Mapping[ApprovalId, ApprovalRequest],
+    alone: Mapping[ApprovalId, str],
+) -> None:
+    for e in log.entries:
+        body = e.entry.body
+        if isinstance(body, Vote) and body.choice in REVIEWING:
+            by = (alone[body.request],) if body.request in alone else ()
+            if not by:
+                log.found(Code.MISSING, f"entry {e.index}: a review of glass that nobody broke")
+            _counts(log, e, body, directory, requests.get(body.request), by)
+
+
+def _counts(
+    log: Log, e: Indexed, vote: Vote, directory: Directory, asked: ApprovalRequest | None, also: tuple[str, ...]
+) -> None:
+    if asked is None:
+        log.found(Code.MISSING, f"entry {e.index}: a vote without its approval request")
+        return
+    behind = (*asked.caused_by, *also)
+    why = objection(
+        vote, asked.request, asked.commitment, directory, asked.rule, asked.subject, e.entry.time_us, behind
+    )
+    if why is not None:
+        log.found(Code.ALTERED, f"entry {e.index}: the vote {vote.choice.value} does not count: {why}")
 
 
 def _reviewer(said: dict[str, object]) -> Reviewer:
@@ -200,5 +244,9 @@ def _reviewer(said: dict[str, object]) -> Reviewer:
     if not isinstance(groups, list) or not isinstance(identities, list):
         raise TypeError("a reviewer's groups and identities are lists")
     return Reviewer(
-        str(said["name"]), bytes.fromhex(str(said["public_key"])), tuple(map(str, groups)), tuple(map(str, identities))
+        str(said["name"]),
+        bytes.fromhex(str(said["public_key"])),
+        tuple(map(str, groups)),
+        tuple(map(str, identities)),
+        said.get("break_glass") is True,
     )

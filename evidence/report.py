@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from evidence.approved import glass, standing
 from evidence.logcheck import Indexed, Log
 from evidence.population import count
 from evidence.tables import Query, approvals, chosen, draw, exceptional, seen
@@ -18,6 +19,7 @@ from schemas.ids import ApprovalId
 from schemas.records import (
     ApprovalMoved,
     ApprovalRequest,
+    Choice,
     Exchange,
     Grant,
     HoldGone,
@@ -79,9 +81,17 @@ def _decided(request: ApprovalId, about: list[Indexed]) -> Decided:
         effects=", ".join(effects[:5]) + (f" and {len(effects) - 5} more" if len(effects) > 5 else ""),
         risk=f"{asked.band.value} {asked.score}" if asked else "",
         asked=_when(asked.opened_us) if asked else "",
-        votes=tuple(f"{v.reviewer}: {v.choice.value}, {_when(v.cast_us)}" for v in _votes(bodies)),
+        votes=tuple(f"{v.reviewer}: {_word(v)}, {_when(v.cast_us)}" for v in _votes(bodies)),
         outcome=_outcome(bodies),
     )
+
+
+def _word(vote: Vote) -> str:
+    word = "BREAK-GLASS" if vote.choice is Choice.BREAK_GLASS else vote.choice.value
+    if vote.uses == 1 and vote.shape is None:
+        return word
+    values = ", any values" if vote.shape is not None else ""
+    return f"{word} {vote.uses} uses until {_when(vote.deadline_us)}{values}"
 
 
 def _votes(bodies: list[LeafBody]) -> list[Vote]:
@@ -122,6 +132,9 @@ def page(log: Log, query: Query, key: VerifierKey, root: bytes) -> bytes:
             size=log.size,
             rows=count(e.entry for e in entries),
             approvals=[_decided(request, found) for request, found in about.items()],
+            glass=glass(log, query.from_us, query.to_us),
+            standing=standing(log, query.from_us, query.to_us),
+            when=_when,
             exceptions=sum(bool(exceptional(e)) for e in entries),
             sample=draw(entries, query, root),
             seed=query.seed,

@@ -17,9 +17,12 @@ HASTY_US = 10_000_000
 """A decision within ten seconds: the command was hardly read."""
 
 
+_DECISIONS = (Choice.APPROVE, Choice.DENY, Choice.BREAK_GLASS)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One reviewer's counted votes. `decided`: approved or denied, of requests that are among the entries."""
+    """One reviewer's counted votes. `decided`: of requests that are among the entries: approved, denied, or alone."""
 
     reviewer: str
     decided: int
@@ -28,25 +31,28 @@ class Row:
     revoked: int
     hasty: int
     median_us: int  # from the request's opening to the decision; 0 where nothing was decided
+    standing: int = 0  # of those approved: for several uses, or any values
+    alone: int = 0  # broke the glass
 
 
 def count(entries: Iterable[LedgerEntry]) -> list[Row]:
     """By name."""
     opened: dict[ApprovalId, int] = {}
     took: dict[str, list[int]] = {}
-    said: dict[str, list[Choice]] = {}
+    said: dict[str, list[Vote]] = {}
     for entry in entries:
         body = entry.body
         if isinstance(body, ApprovalRequest):
             opened[body.request] = body.opened_us
         elif isinstance(body, Vote) and body.request in opened:
-            said.setdefault(body.reviewer, []).append(body.choice)
-            if body.choice is not Choice.REVOKE:
+            said.setdefault(body.reviewer, []).append(body)
+            if body.choice in _DECISIONS:
                 took.setdefault(body.reviewer, []).append(max(0, entry.time_us - opened[body.request]))
     return [_row(name, choices, took.get(name, [])) for name, choices in sorted(said.items())]
 
 
-def _row(name: str, said: list[Choice], took: list[int]) -> Row:
+def _row(name: str, votes: list[Vote], took: list[int]) -> Row:
+    said = [vote.choice for vote in votes]
     return Row(
         reviewer=name,
         decided=len(took),
@@ -55,4 +61,6 @@ def _row(name: str, said: list[Choice], took: list[int]) -> Row:
         revoked=said.count(Choice.REVOKE),
         hasty=sum(us < HASTY_US for us in took),
         median_us=median_low(took) if took else 0,
+        standing=sum(vote.uses != 1 or vote.shape is not None for vote in votes),
+        alone=said.count(Choice.BREAK_GLASS),
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from evidence.approved import Glass, Standing, glass, standing
 from evidence.logcheck import Indexed, Log
 from evidence.population import Row, count
 from ledger.note import public_part
@@ -24,6 +25,7 @@ from schemas.ids import ApprovalId, HoldId
 from schemas.records import (
     ApprovalMoved,
     ApprovalRequest,
+    Choice,
     Conflict,
     Exchange,
     Gap,
@@ -37,12 +39,17 @@ from schemas.records import (
     Refusal,
     Released,
     Result,
+    ReviewOverdue,
     ScreenDisagrees,
     SessionClosed,
     Undecoded,
     Vote,
 )
 
+_LOUD = {
+    Choice.BREAK_GLASS: "BREAK-GLASS: one person approved alone",
+    Choice.OBJECT: "BREAK-GLASS that its reviewer objects to",
+}
 EXCEPTIONS = (Undecoded, Conflict, ScreenDisagrees, MaskingFailed)
 
 
@@ -81,14 +88,14 @@ def derive(log: Log, query: Query) -> dict[str, bytes]:
     requests = approvals(entries)
     parts = {
         "query.json": as_json(query),
-        "population.csv": table(
-            [f.name for f in dataclasses.fields(Row)], map(_cells, count(e.entry for e in entries))
-        ),
+        "population.csv": _rows(Row, count(e.entry for e in entries)),
         "exchanges.csv": _entries_csv(entries, Exchange),
         "gaps.csv": _entries_csv(entries, Gap),
         "keys/enrolments.json": as_json([described(e) for e in log.entries if isinstance(e.entry.body, KeyEnrolled)]),
         "policies.csv": _entries_csv([e for e in log.entries if e.entry.time_us < query.to_us], PolicyInForce),
         "exceptions.csv": _exceptions(entries),
+        "break-glass.csv": _rows(Glass, glass(log, query.from_us, query.to_us)),
+        "standing.csv": _rows(Standing, standing(log, query.from_us, query.to_us)),
     }
     for request, about in requests.items():
         parts[f"approvals/{request}.json"] = as_json([described(e) for e in about])
@@ -112,7 +119,7 @@ def approvals(entries: Sequence[Indexed]) -> dict[ApprovalId, list[Indexed]]:
     for e in entries:
         body = e.entry.body
         request: ApprovalId | None = None
-        if isinstance(body, ApprovalRequest | Vote | Grant | Refusal | Released | ApprovalMoved | Hold):
+        if isinstance(body, ApprovalRequest | Vote | Grant | Refusal | Released | ApprovalMoved | ReviewOverdue | Hold):
             request = body.request
         elif isinstance(body, HoldGone | Exchange) and body.hold is not None:
             request = holds.get(body.hold)
@@ -169,6 +176,10 @@ def seen(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def _rows(kind: type[Any], rows: Iterable[Any]) -> bytes:
+    return table([f.name for f in dataclasses.fields(kind)], map(_cells, rows))
+
+
 def _cells(row: Any) -> list[Any]:
     return [getattr(row, f.name) for f in dataclasses.fields(row)]
 
@@ -188,6 +199,12 @@ def exceptional(e: Indexed) -> str:
         return "result unknown"
     if isinstance(body, Exchange) and not body.effects_complete and body.result is Result.EXECUTED:
         return "effects not fully known"
+    if isinstance(body, Vote) and body.choice in _LOUD:
+        return _LOUD[body.choice]
+    if isinstance(body, Released) and body.break_glass:
+        return "BREAK-GLASS: released by one person's word"
+    if isinstance(body, ReviewOverdue):
+        return "BREAK-GLASS that nobody reviewed in time"
     if isinstance(body, HoldGone) and body.why == Over.UNVERIFIED:
         return "a grant that its gateway did not accept"
     if isinstance(body, SessionClosed) and body.reason.value == "cut":

@@ -41,7 +41,20 @@ from seal.event_batch import check_batch
 from seal.keyfiles import Enrolled, NotEnrolled
 from seal.sign import BadSignature, Signer
 
-URGENT = frozenset({"ApprovalRequest", "Vote", "Grant", "Refusal", "Released", "Hold", "Alert", "Suspended", "Resumed"})
+URGENT = frozenset(
+    {
+        "ApprovalRequest",
+        "Vote",
+        "Grant",
+        "Refusal",
+        "Released",
+        "Hold",
+        "ReviewOverdue",
+        "Alert",
+        "Suspended",
+        "Resumed",
+    }
+)
 MOST_EVENTS = 32_768  # in one message, which is never cut in two
 MESSAGES = 32  # read at a time: bounds memory
 POLL_S = 0.25  # how soon `stop` is seen

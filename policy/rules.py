@@ -9,8 +9,6 @@ of `library/default.yaml`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from importlib.resources import files
 from typing import Any
 
 from policy import behaviour, circumstances, document
+from policy.approvers import DEFAULT_APPROVERS, check_people, read_approvers, read_reviewers
 from policy.behaviour import Behaviour
 from policy.circumstances import Circumstance, Moment
 from policy.conditions import Condition, compile_
@@ -29,7 +28,6 @@ from schemas.records import ApproverRule, Decision
 
 __all__ = ["Decided", "Rule", "Rules", "RulesInvalid", "default_text", "parse"]
 
-DEFAULT_APPROVERS = ApproverRule("default", ("reviewers",), 1, 3600)
 OTHERWISE = "otherwise"
 """The rule named in a judgement that no rule decided."""
 
@@ -46,7 +44,6 @@ _PARTS = (
     "tests",
 )
 MOST_RULES = 1000
-_LONGEST = 30 * 86400
 _REMEMBERED = 4096
 
 
@@ -126,10 +123,10 @@ def parse(text: str) -> Rules:
     """Raises RulesInvalid."""
     place = document.read(text)
     parts = place.fields(_PARTS, ("rules",))
-    approvers = _approvers(parts["approvers"]) if "approvers" in parts else (DEFAULT_APPROVERS,)
-    reviewers = _reviewers(parts["reviewers"]) if "reviewers" in parts else ()
+    approvers = read_approvers(parts["approvers"]) if "approvers" in parts else (DEFAULT_APPROVERS,)
+    reviewers = read_reviewers(parts["reviewers"]) if "reviewers" in parts else ()
     if reviewers:
-        _check_quorums(approvers, reviewers, parts.get("approvers", place))
+        check_people(approvers, reviewers, parts.get("approvers", place))
     groups = frozenset(group for each in reviewers for group in each.groups)
     known = circumstances.read(parts["context"]) if "context" in parts else ()
     rules = _rules(parts["rules"], approvers, frozenset(each.name for each in known))
@@ -177,57 +174,6 @@ def _rules(place: Value, approvers: tuple[ApproverRule, ...], named: frozenset[s
             chosen = by_name[word]
         found.append(Rule(name, compile_(parts["when"], named), decision, chosen))
     return tuple(found)
-
-
-def _approvers(place: Value) -> tuple[ApproverRule, ...]:
-    found = []
-    for name, item in place.pairs().items():
-        parts = item.fields(("groups", "quorum", "expires", "reason_required"), ("groups", "quorum", "expires"))
-        groups, quorum = parts["groups"].texts(), parts["quorum"].number()
-        if not groups:
-            raise parts["groups"].invalid("names no group, so nobody could approve")
-        if quorum < 1:
-            raise parts["quorum"].invalid("must be at least 1")
-        required = parts["reason_required"].truth() if "reason_required" in parts else False
-        found.append(ApproverRule(name, groups, quorum, _seconds(parts["expires"]), required))
-    return tuple(found)
-
-
-def _seconds(place: Value) -> int:
-    return place.seconds(_LONGEST)
-
-
-def _reviewers(place: Value) -> tuple[Reviewer, ...]:
-    """One person is one entry with one key: two would be a quorum of one."""
-    found: list[Reviewer] = []
-    for item in place.items():
-        parts = item.fields(("name", "key", "groups", "identities"), ("name", "key", "groups"))
-        name, key = parts["name"].text(), _key(parts["key"])
-        if any(name == each.name for each in found):
-            raise parts["name"].invalid(f"{name!r} is listed twice")
-        if any(key == each.public_key for each in found):
-            raise parts["key"].invalid("another reviewer has this key")
-        identities = parts["identities"].texts() if "identities" in parts else ()
-        found.append(Reviewer(name, key, parts["groups"].texts(), identities))
-    return tuple(found)
-
-
-def _key(place: Value) -> bytes:
-    scheme, _, encoded = place.text().partition(":")
-    try:
-        key = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if scheme != "ed25519" or len(key) != 32:
-        raise place.invalid('must be "ed25519:" and 32 bytes in base64 (see `tallystick keys show`)')
-    return key
-
-
-def _check_quorums(approvers: tuple[ApproverRule, ...], reviewers: tuple[Reviewer, ...], place: Value) -> None:
-    for rule in approvers:
-        able = sum(1 for each in reviewers if set(each.groups) & set(rule.groups))
-        if able < rule.quorum:
-            raise place.invalid(f"{rule.name!r} needs {rule.quorum} reviewers and only {able} are in its groups")
 
 
 _PATH_STEP = re.compile(r"\[(?:\*|[0-9]+)\]")

@@ -72,12 +72,14 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reviewer:
-    """Somebody who may vote. `identities`: machine subjects that are this person's own."""
+    """Somebody who may vote. `identities`: machine subjects that are this person's own. `break_glass`: may approve
+    alone, where the rule lets the glass be broken."""
 
     name: str
     public_key: bytes
     groups: tuple[str, ...]
     identities: tuple[str, ...] = ()
+    break_glass: bool = False
 
 
 class FieldAction(StrEnum):

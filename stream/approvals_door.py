@@ -27,14 +27,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from approvals.requests import objects
+from approvals.machine import glass_full
+from approvals.requests import objects, takes
 from approvals.state import Request, State
 from approvals.votes import CLOCKS_APART_US, LONGEST_REASON, Directory
 from bus.topics import APPROVALS, BusDown, Producer
 from schemas.codec import encode
 from schemas.ids import ApprovalId, SessionId
 from schemas.judging import Reviewer
-from schemas.records import ApprovalState, Choice, Vote
+from schemas.records import Choice, Vote
 from seal.box import CannotOpen
 from seal.content import ContentGone, decrypt
 from seal.sign import BadSignature, Domain, Signer, check
@@ -81,6 +82,8 @@ def vote_json(vote: Vote) -> dict[str, Any]:
         "deadline_us": vote.deadline_us,
         "cast_us": vote.cast_us,
         "signature": base64.b64encode(vote.signature).decode(),
+        "uses": vote.uses,
+        "shape": None if vote.shape is None else vote.shape.hex(),
     }
 
 
@@ -113,26 +116,36 @@ class Door:
 
     async def _list(self, http: HttpRequest) -> Response:
         self._reviewer(http)
-        requests = sorted(self._state().requests.values(), key=lambda r: (not r.live, -r.opened_us, r.id))
+        requests = sorted(self._state().requests.values(), key=_first)
         return JSONResponse({"approvals": [_summary(request) for request in requests]})
 
     async def _detail(self, http: HttpRequest) -> Response:
         self._reviewer(http)
         request = self._found(http)
         raised = request.raised
+        content = self._content(request)
         return JSONResponse(
             _summary(request)
             | {
                 "commitment": raised.commitment.hex(),
+                "shape": None if raised.shape is None else raised.shape.hex(),
                 "session": raised.session,
-                "command": self._command(request),
+                "command": content.get("command"),
+                "free": content.get("free"),
                 "effects_complete": raised.effects_complete,
                 "signals": [{"id": signal} | self._explain(signal) for signal in raised.signals],
                 "policy_version": raised.policy_version,
                 "now_us": self._state().now_us,
                 "votes": [
-                    {"reviewer": v.reviewer, "choice": v.choice.value, "reason": v.reason, "cast_us": v.cast_us}
-                    for v in request.votes
+                    {
+                        "reviewer": v.reviewer,
+                        "choice": v.choice.value,
+                        "reason": v.reason,
+                        "cast_us": v.cast_us,
+                        "uses": v.uses,
+                        "any_values": v.shape is not None,
+                    }
+                    for v in _all_votes(request)
                 ],
             }
         )
@@ -144,10 +157,12 @@ class Door:
     async def _vote(self, http: HttpRequest) -> Response:
         request = self._found(http)
         vote = read_vote(await read_body(http))
-        revokes = vote.choice is Choice.REVOKE
-        if not (request.live if revokes else request.state is ApprovalState.PENDING):
-            what = "take back" if revokes else "vote on"
-            raise Refuse(409, f"the request is {request.state.value}: there is nothing to {what}")
+        if not takes(request, vote.choice):
+            what = {Choice.REVOKE: "take back", Choice.ACCEPT: "review", Choice.OBJECT: "review"}
+            words = what.get(vote.choice, "vote on")
+            raise Refuse(409, f"the request is {request.state.value}: there is nothing to {words}")
+        if vote.choice is Choice.BREAK_GLASS and glass_full(self._state().requests.values()):
+            raise Refuse(409, "too much broken glass waits for a review: tallystick requests lists it")
         why = objects(request, vote, self._directory, self._state().now_us)
         if why is not None:
             raise Refuse(403, f"the vote does not count: {why.value}")
@@ -181,22 +196,33 @@ class Door:
             raise Refuse(404, "no approval request of this id is remembered")
         return request
 
-    def _command(self, request: Request) -> Any:
-        """The masked command, or None where its content was erased."""
+    def _content(self, request: Request) -> dict[str, Any]:
+        """The masked command, and which of its values may be left free; nothing where its content was erased."""
         raised = request.raised
         try:
             plain = decrypt(self._content_key(raised.session), hold_place(raised.hold), raised.content)
         except (ContentGone, CannotOpen):
-            return None
-        return json.loads(plain)["command"]
+            return {}
+        found: dict[str, Any] = json.loads(plain)
+        return found
+
+
+def _first(request: Request) -> tuple[bool, bool, int, ApprovalId]:
+    """Broken glass that waits for its review, what is open, the rest; the newest first."""
+    return not request.unreviewed, not request.live, -request.opened_us, request.id
 
 
 def _signed(method: str, path: str, seconds: int) -> bytes:
     return f"{method} {path} {seconds}".encode()
 
 
+def _all_votes(request: Request) -> tuple[Vote, ...]:
+    reviewed = request.review.vote if request.review is not None else None
+    return request.votes if reviewed is None else (*request.votes, reviewed)
+
+
 def _summary(request: Request) -> dict[str, Any]:
-    raised = request.raised
+    raised, review = request.raised, request.review
     return {
         "id": request.id,
         "state": request.state.value,
@@ -212,6 +238,24 @@ def _summary(request: Request) -> dict[str, Any]:
             "groups": list(raised.rule.groups),
             "quorum": raised.rule.quorum,
             "reason_required": raised.rule.reason_required,
+            "standing_s": raised.rule.standing_s,
+            "standing_uses": raised.rule.standing_uses,
+            "any_values": raised.rule.any_values,
+            "break_glass": raised.rule.break_glass,
+        },
+        "uses": {
+            "allowed": request.allowed,
+            "kept": request.kept,
+            "running": len(request.running),
+            "any_values": request.any_values,
+        },
+        "review": None
+        if review is None
+        else {
+            "by": review.by,
+            "due_us": review.due_us,
+            "overdue": review.overdue,
+            "said": None if review.vote is None else review.vote.choice.value,
         },
         "opened_us": request.opened_us,
         "expires_us": request.expires_us,
@@ -241,6 +285,8 @@ def read_vote(body: bytes) -> Vote:
             cast_us=_number(plain["cast_us"]),
             signature=base64.b64decode(plain["signature"], validate=True),
             reason=_text(plain["reason"]),
+            uses=_number(plain.get("uses", 1)),
+            shape=None if plain.get("shape") is None else bytes.fromhex(plain["shape"]),
         )
     except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
         raise Refuse(400, "the body is not a vote: see tallystick approve") from None

@@ -18,11 +18,14 @@ from bus.topics import EVENTS, GRANTS, Message
 from schemas.codec import CodecError, decode, encode
 from schemas.ids import START, Position, RecorderId, approvals_source
 from schemas.records import (
+    Choice,
     Event,
     EventBatch,
     LedgerEntry,
     Resume,
     Resumed,
+    ReviewOverdue,
+    Vote,
 )
 from seal.event_batch import sign_batch
 from seal.sign import Signer
@@ -78,6 +81,7 @@ class ApprovalsStage:
         entries: dict[RecorderId, list[Body]] = {}
         for output in said:
             if isinstance(output, Enter):
+                _sound(output.body)
                 entries.setdefault(output.recorder, []).append(output.body)
         return [*(self._batch(message, who, bodies) for who, bodies in entries.items()), *answers]
 
@@ -118,3 +122,11 @@ class ApprovalsStage:
         self._sources[source] = list(last)
         batch = EventBatch(source, recorder, prior, last, tuple(events), "", b"")
         return Output(EVENTS, recorder.encode(), encode(sign_batch(self._signer, batch)))
+
+
+def _sound(body: Body) -> None:
+    """What somebody should look at now."""
+    if isinstance(body, Vote) and body.choice is Choice.BREAK_GLASS:
+        _log.error("alarm", alarm="break-glass", request=body.request, by=body.reviewer)
+    elif isinstance(body, ReviewOverdue):
+        _log.error("alarm", alarm="review overdue", request=body.request, by=body.by)

@@ -18,6 +18,7 @@ from stream.exchange import RawExchange
 from wire.generations import Generations
 from wire.postgres import messages as m
 from wire.postgres.blind import LONGEST, blind
+from wire.postgres.free import free_places
 from wire.postgres.grammar import parse
 from wire.postgres.reader import RemoteFault
 from wire.postgres.values import Unreadable, to_text
@@ -156,6 +157,14 @@ def command(
     masking: Masking, text: bytes, binds: tuple[bytes | None, ...], formats: tuple[int, ...], oids: tuple[int, ...]
 ) -> dict[str, Any]:
     return {"text": masking.sql(text), "params": _params(masking, text, binds, formats, oids)}
+
+
+def free(masking: Masking, text: bytes) -> list[str]:
+    """Which values an approval with any values leaves free."""
+    try:
+        return [masking.name(place) for place in free_places(text.decode())]
+    except ValueError:  # the gateway read it; if this release cannot, nobody is told less than everything
+        return ["every constant and parameter"]
 
 
 def _params(

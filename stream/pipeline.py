@@ -357,9 +357,11 @@ class _Making:
         masking = self._masking(item.session)
         text = held.text.encode()
         judgement, _ = self._judge(text, blind(text), item.facts, item.micros, item, transcript)
-        shown = {
-            "command": content.command(masking, held.text.encode(), held.binds, held.bind_formats, held.param_oids)
+        shown: dict[str, Any] = {
+            "command": content.command(masking, text, held.binds, held.bind_formats, held.param_oids)
         }
+        if held.shape is not None:
+            shown["free"] = content.free(masking, text)
         sealed, digest = self._encrypt(item.session, hold_place(held.hold), content.bounded(masking, shown))
         effects = masking.effects(judgement.effects)
         hold = Hold(
@@ -421,4 +423,6 @@ def _raised(segment: JournalSegment, facts: SessionFacts, held: HeldCommand, hol
         content=sealed,
         content_sha256=hold.content_sha256,
         caused_by=held.caused_by,
+        shape_key=held.shape_key,
+        shape=held.shape,
     )

@@ -43,7 +43,32 @@ class Asked:
     now_us: int  # by the clock that these two are of
     waiting: int
     caused_by: tuple[str, ...]  # reviewers who may not vote on it
-    votes: tuple[tuple[str, str, str], ...]  # reviewer, choice, reason
+    votes: tuple[tuple[str, str, str], ...]  # reviewer, what they said, reason
+    standing_s: int  # how long a standing approval may last, and how many uses it may have; 0: none are allowed
+    standing_uses: int
+    shape: bytes | None  # the commitment with any values, where these may be left free
+    free: tuple[str, ...]  # which those are
+    break_glass: bool
+    uses: Uses
+    review: Review | None
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    allowed: int
+    kept: int
+    running: int
+    any_values: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Of broken glass."""
+
+    by: str
+    due_us: int
+    overdue: bool
+    said: str  # "" as long as it is due
 
 
 def read_asked(plain: Mapping[str, Any], request: str) -> Asked:
@@ -73,13 +98,47 @@ def read_asked(plain: Mapping[str, Any], request: str) -> Asked:
             now_us=int(plain["now_us"]),
             caused_by=tuple(map(str, plain["caused_by"])),
             waiting=int(plain["waiting"]),
-            votes=tuple((str(v["reviewer"]), str(v["choice"]), str(v["reason"])) for v in plain["votes"]),
+            votes=tuple((str(v["reviewer"]), _said(v), str(v["reason"])) for v in plain["votes"]),
+            standing_s=int(rule["standing_s"]),
+            standing_uses=int(rule["standing_uses"]),
+            shape=bytes.fromhex(plain["shape"]) if plain["shape"] is not None and rule["any_values"] is True else None,
+            free=tuple(map(str, plain["free"] or ())),
+            break_glass=rule["break_glass"] is True,
+            uses=_uses(plain["uses"]),
+            review=_review(plain["review"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise DoorShut("the door's answer is not a whole approval request: are both of one release?") from e
-    if asked.id != request or len(asked.commitment) != 32:
+    if asked.id != request or len(asked.commitment) != 32 or (asked.shape is not None and len(asked.shape) != 32):
         raise DoorShut("the door answered about another request")
     return asked
+
+
+def _said(vote: Mapping[str, Any]) -> str:
+    often = f", {int(vote['uses'])} uses" if int(vote["uses"]) != 1 else ""
+    return f"{vote['choice']}{often}{', any values' if vote['any_values'] is True else ''}"
+
+
+def _uses(plain: Mapping[str, Any]) -> Uses:
+    return Uses(int(plain["allowed"]), int(plain["kept"]), int(plain["running"]), plain["any_values"] is True)
+
+
+def _review(plain: Mapping[str, Any] | None) -> Review | None:
+    if plain is None:
+        return None
+    said = "" if plain["said"] is None else str(plain["said"])
+    return Review(str(plain["by"]), int(plain["due_us"]), plain["overdue"] is True, said)
+
+
+def standing(state: str, uses: Uses, review: Review | None) -> str:
+    """The state with what makes it another than the usual: a standing approval's uses, glass that was broken."""
+    if uses.allowed > 1 or uses.any_values:
+        values = ", any values" if uses.any_values else ""
+        state += f" (standing: used {uses.kept} of {uses.allowed}{values})"
+    if review is not None:
+        due = "OVERDUE" if review.overdue else "due"
+        state += f" BREAK-GLASS, {f'reviewed: {review.said}' if review.said else f'review {due}'}"
+    return state
 
 
 def row(summary: Any) -> tuple[str, ...]:
@@ -89,7 +148,7 @@ def row(summary: Any) -> tuple[str, ...]:
         more = f" and {len(effects) - 3} more" if len(effects) > 3 else ""
         return (
             str(summary["id"]),
-            str(summary["state"]),
+            standing(str(summary["state"]), _uses(summary["uses"]), _review(summary["review"])),
             str(summary["subject"]),
             str(summary["target"]),
             ", ".join(effects[:3]) + more,
@@ -101,13 +160,33 @@ def row(summary: Any) -> tuple[str, ...]:
         raise DoorShut("the door's answer is not a list of approval requests: are both of one release?") from e
 
 
+def _also(asked: Asked) -> list[str]:
+    """What may be said beyond yes and no, and what follows from broken glass."""
+    lines = []
+    if asked.standing_uses:
+        values = ", with any values" if asked.shape is not None else ""
+        days = asked.standing_s // 86400
+        lines.append(f"standing    may be approved for up to {asked.standing_uses} uses in {days} days{values}")
+    if asked.shape is not None:
+        lines += [f"free        {visible(place)}" for place in asked.free]
+        lines.append("            these only with --any-values; then whoever runs it chooses them, and so which rows,")
+        lines.append("            up to all; comments and spaces are free then, too")
+    if asked.break_glass and asked.state == "pending":
+        lines.append("glass       may be broken: tallystick break-glass")
+    if asked.review is not None:
+        said = visible(asked.review.said) or f"by another person until {iso(asked.review.due_us)[:19]}Z"
+        late = "OVERDUE " if asked.review.overdue and not asked.review.said else ""
+        lines.append(f"BREAK-GLASS approved by {visible(asked.review.by)} alone; {late}review: {said}")
+    return lines
+
+
 def shown(asked: Asked, width: int, most: int) -> list[str]:
     """What a reviewer must see, the command in at most `most` lines. Labels are ours; all else is escaped, or
     behind a bar."""
     whole = "" if asked.effects_complete else "  (and perhaps more: NOT all of its effects are known)"
     effects = [f"{effect} {unambiguous(relation)}".strip() for effect, relation in asked.effects] or ["none known"]
     lines = [
-        f"request     {asked.id}  {visible(asked.state)}",
+        f"request     {asked.id}  {visible(standing(asked.state, asked.uses, asked.review))}",
         f"subject     {unambiguous(asked.subject)}",
         f"target      {unambiguous(asked.target)}  ({unambiguous(asked.environment)})",
         f"session     {unambiguous(asked.session)}",
@@ -125,6 +204,7 @@ def shown(asked: Asked, width: int, most: int) -> list[str]:
         *[f"behind it   {visible(name)}: no vote of theirs counts" for name in asked.caused_by],
         f"ends        {iso(asked.expires_us)[:19]}Z; {asked.waiting} waiting on the wire",
         f"commitment  {asked.commitment.hex()[:16]}…",
+        *_also(asked),
     ]
     for reviewer, choice, reason in asked.votes:
         lines.append(f"vote        {visible(reviewer)}: {visible(choice)}")

@@ -28,6 +28,7 @@ from tallystick import (
     cli_policy,
     cli_replay,
     cli_roles,
+    cli_votes,
 )
 from tallystick import config as configuration
 from tallystick.cli_policy import read_policy
@@ -50,7 +51,7 @@ app.add_typer(ledger_app, name="ledger")
 cli_roles.register(app, ledger_app)
 cli_policy.register(policy_app)
 cli_ledger.register(app, ledger_app)
-for part in (cli_approvals, cli_behaviour, cli_events, cli_replay, cli_evidence, cli_notify):
+for part in (cli_approvals, cli_votes, cli_behaviour, cli_events, cli_replay, cli_evidence, cli_notify):
     part.register(app)
 
 TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M"]

@@ -1,13 +1,8 @@
-"""`requests`, `approve`, `deny`, `revoke` for a reviewer; `wait` for the job whose command is held.
-
-A reviewer signs what was shown to them: the request is fetched and shown first, and the
-commitment in that very answer is what the vote is over. The key never leaves this process.
-"""
+"""`requests` for a reviewer, `wait` for the job whose command is held; and what these share with `cli_votes.py`."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +14,6 @@ import typer
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
 
 if TYPE_CHECKING:
-    from schemas.records import Choice
     from seal.sign import Signer
     from tallystick.asked import Asked
     from tallystick.door import DoorClient
@@ -30,12 +24,9 @@ EXITS = {
     **{"approved": 0, "reserved": 0, "used": 0, "denied": DENIED, "revoked": DENIED},
     **{"expired": ENDED, "cancelled": ENDED, "superseded": ENDED},
 }
-OPEN_FOR = {"approve": ("pending",), "deny": ("pending",), "revoke": ("pending", "approved", "reserved")}
 POLL_S = 0.5
 KNOWN_WITHIN_S = 20.0  # a client is told its request's id before the door knows of it
 REACHED_WITHIN_S = 60.0
-COUNTED_WITHIN_S = 5.0
-MOST_LINES = 100  # of a command, where it is voted on
 
 Request = Annotated[str, typer.Argument(metavar="REQ", help="The request: req-…")]
 KeyFile = Annotated[
@@ -52,16 +43,10 @@ Ca = Annotated[
     typer.Option("--ca", envvar="TALLYSTICK_CA", help="Who vouches for the door's certificate; else the config's."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed where stdin is no terminal.")]
 
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: tallystick requests --key alice.key")(requests)
-    app.command(epilog="Example: tallystick approve req-abcdefghijklmnop --reason 'INC-7, agreed with the team'")(
-        approve
-    )
-    app.command(epilog="Example: tallystick deny req-abcdefghijklmnop --reason 'not from CI'")(deny)
-    app.command(epilog="Example: tallystick revoke req-abcdefghijklmnop --reason 'the freeze was extended'")(revoke)
     app.command(epilog="Example: tallystick wait req-abcdefghijklmnop --timeout 600 && psql -f migration.sql")(wait)
 
 
@@ -85,8 +70,8 @@ def requests(
     door, _ = as_reviewer(key, name, config, url, ca)
     with speaking():
         if request is not None:
-            plain = door.request(_checked(request))
-            lines = [json_line(plain)] if as_json else shown(_asked(plain, request), _width(), most=10**9)
+            plain = door.request(checked(request))
+            lines = [json_line(plain)] if as_json else shown(read(plain, request), width(), most=10**9)
         else:
             listed = door.requests()
             lines = list(map(json_line, listed)) if as_json else columns([HEAD, *map(row, listed)])
@@ -95,116 +80,6 @@ def requests(
                 return
     for line in lines:
         say(line)
-
-
-# --- voting ---------------------------------------------------------------------------
-
-
-def approve(
-    request: Request,
-    reason: Annotated[str, typer.Option(help="Why; it is signed, and other reviewers see it.")],
-    key: KeyFile = None,
-    name: Name = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    url: Url = None,
-    ca: Ca = None,
-    yes: Yes = False,
-) -> None:
-    """Shows what is asked for, and signs your yes to exactly that. Exit 0 counted, 1 not counted, 2 wrong use."""
-    from schemas.records import Choice
-
-    _vote(Choice.APPROVE, request, reason, as_reviewer(key, name, config, url, ca), yes=yes)
-
-
-def deny(
-    request: Request,
-    reason: Annotated[str, typer.Option(help="Why; it is signed, and other reviewers see it.")],
-    key: KeyFile = None,
-    name: Name = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    url: Url = None,
-    ca: Ca = None,
-    yes: Yes = False,
-) -> None:
-    """Shows what is asked for, and signs your no: one no is enough. Exit 0 counted, 1 not counted, 2 wrong use."""
-    from schemas.records import Choice
-
-    _vote(Choice.DENY, request, reason, as_reviewer(key, name, config, url, ca), yes=yes)
-
-
-def revoke(
-    request: Request,
-    reason: Annotated[str, typer.Option(help="Why; it is signed, and other reviewers see it.")],
-    key: KeyFile = None,
-    name: Name = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    url: Url = None,
-    ca: Ca = None,
-    yes: Yes = False,
-) -> None:
-    """Takes a request back before its use, whoever approved it; what runs already is not called back.
-    Exit 0 counted, 1 not counted, 2 wrong use."""
-    from schemas.records import Choice
-
-    _vote(Choice.REVOKE, request, reason, as_reviewer(key, name, config, url, ca), yes=yes)
-
-
-def _vote(choice: Choice, request: str, reason: str, who: tuple[DoorClient, Signer], *, yes: bool) -> None:
-    from approvals.votes import ReasonTooLong, cast
-    from schemas.ids import ApprovalId
-    from tallystick.asked import shown
-
-    door, signer = who
-    if not yes and not sys.stdin.isatty():
-        fail("stdin is no terminal, so nobody can be asked: add --yes if you have seen what is asked for")
-    with speaking():
-        asked = _asked(door.request(_checked(request)), request)
-    for line in shown(asked, _width(), MOST_LINES):
-        say(line)
-    if asked.state not in OPEN_FOR[choice.value]:
-        fail(f"{request} is {asked.state}: there is nothing to {choice.value}", REFUSED)
-    if not yes and not confirmed(choice.value, signer.name):
-        fail("nothing was signed", REFUSED)
-    now_us = time.time_ns() // 1000
-    deadline_us = deadline(asked, now_us)
-    try:
-        vote = cast(signer, ApprovalId(request), asked.commitment, choice, deadline_us, reason, now_us)
-    except (ReasonTooLong, UnicodeEncodeError) as e:
-        fail(f"--reason: {e}")
-    with speaking():
-        door.vote(vote)
-        state = _counted(door, request, signer.name, choice.value)
-    say(f"{request}: your {choice.value} is counted; the request is {state}")
-
-
-def deadline(asked: Asked, now_us: int) -> int:
-    """Of the vote. An approval lives as long as its rule says: the span that the request itself was given, from now.
-    The clock that counts is the door's; it is believed as far as clocks may be apart."""
-    from approvals.votes import CLOCKS_APART_US
-
-    theirs = min(max(asked.now_us, now_us - CLOCKS_APART_US), now_us + CLOCKS_APART_US)
-    return theirs + max(0, asked.expires_us - asked.opened_us)
-
-
-def confirmed(word: str, name: str) -> bool:
-    from tallystick.visible import visible
-
-    print(f"Sign {word} as {visible(name)}? [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _counted(door: DoorClient, request: str, name: str, choice: str) -> str:
-    """The state once the approvals step has taken the vote."""
-    from tallystick.visible import visible
-
-    end = time.monotonic() + COUNTED_WITHIN_S
-    while True:
-        asked = _asked(door.request(request), request)
-        if any((reviewer, said) == (name, choice) for reviewer, said, _ in asked.votes):
-            return visible(asked.state)
-        if time.monotonic() > end:
-            fail(f"{request}: the vote was taken and is not counted yet; see: tallystick requests {request}", REFUSED)
-        time.sleep(0.1)
 
 
 # --- waiting --------------------------------------------------------------------------
@@ -224,7 +99,7 @@ def wait(
     5 no answer: --timeout has passed, or the door could not be reached for a minute."""
     from tallystick.recorded import as_json as json_line
 
-    state = _wait(_checked(request), _client(config, url, ca, None), timeout)
+    state = _wait(checked(request), _client(config, url, ca, None), timeout)
     say(json_line({"request": request, "state": state, "exit": EXITS[state]}) if as_json else f"{request}: {state}")
     raise typer.Exit(EXITS[state])
 
@@ -308,19 +183,19 @@ def _client(config: Path, url: str | None, ca: Path | None, signer: Signer | Non
         fail(f"{ca}: not a file of certificates ({type(e).__name__})")
 
 
-def _checked(request: str) -> str:
+def checked(request: str) -> str:
     from tallystick.door import REQUEST_ID
 
     return request if REQUEST_ID.fullmatch(request) else fail("a request looks like req-abcdefghijklmnop")
 
 
-def _asked(plain: dict[str, Any], request: str) -> Asked:
+def read(plain: dict[str, Any], request: str) -> Asked:
     from tallystick.asked import read_asked
 
     return read_asked(plain, request)
 
 
-def _width() -> int:
+def width() -> int:
     return min(160, shutil.get_terminal_size((100, 24)).columns)
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tallystick.cli_approvals import REFUSED, Ca, KeyFile, Name, Url, Yes, as_reviewer, confirmed, speaking
+from tallystick.cli_approvals import REFUSED, Ca, KeyFile, Name, Url, as_reviewer, speaking
+from tallystick.cli_votes import Yes, confirmed
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
 
 if TYPE_CHECKING:

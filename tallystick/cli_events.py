@@ -203,7 +203,7 @@ def reviewers(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> N
     if not found:
         note("no vote is in the ledger yet")
         return
-    head = ("reviewer", "decided", "approved", "denied", "revoked", "median", "within 10 s")
+    head = ("reviewer", "decided", "approved", "denied", "revoked", "median", "within 10 s", "standing", "alone")
     cells = [
         (
             row.reviewer,
@@ -213,6 +213,8 @@ def reviewers(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> N
             str(row.revoked),
             f"{row.median_us / 1_000_000:.0f} s",
             str(row.hasty),
+            str(row.standing),
+            str(row.alone),
         )
         for row in found
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say, working
+from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, moment, note, say, working
 
 if TYPE_CHECKING:
     from evidence.outcome import Outcome
@@ -109,7 +109,7 @@ def bundle(
     from tallystick.bundling import write
     from tallystick.recorded import open_log, reading
 
-    query = Query(_time(since, timedelta()), _time(until, timedelta(days=1)), seed, sample)
+    query = Query(moment(since, timedelta()), moment(until, timedelta(days=1)), seed, sample)
     if query.from_us >= query.to_us:
         fail("--from must be before --to")
     if out.exists():
@@ -128,16 +128,3 @@ def bundle(
         note("no seed was given, so the operator could foresee the sample: ask your auditor for one, and use --seed")
     say(f"{out}: {out.stat().st_size} bytes")
     tell(outcome, as_json=False)
-
-
-def _time(text: str, day: timedelta) -> int:
-    """Microseconds. A day alone stands for its beginning, plus `day`."""
-    try:
-        if len(text) == 10:
-            when = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + day
-        else:
-            when = datetime.fromisoformat(text)
-            when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        return int(when.timestamp() * 1_000_000)
-    except (ValueError, OverflowError):
-        fail(f"{text}: not a day or a time; write 2026-01-31 or 2026-01-31T09:30:00Z")

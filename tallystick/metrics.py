@@ -61,12 +61,14 @@ ALARMS = (
     "another recorder of this name",
     "bad grant",
     "bad suspension",
+    "break-glass",
     "gap",
     "message not accepted",
     "messages lost",
     "notification given up",
     "one position, two messages",
     "recorder gone",
+    "review overdue",
 )
 """Every word of a log line `"event": "alarm"`."""
 
@@ -116,6 +118,8 @@ METRICS = {
     "tallystick_approvals_requests_open": Metric(_G, "Approval requests that a vote or a command may still answer"),
     "tallystick_approvals_holds_waiting": Metric(_G, "Held commands that wait for an answer, of all gateways"),
     "tallystick_approvals_oldest_seconds": Metric(_G, "Age of the oldest request with a command that waits"),
+    "tallystick_approvals_reviews_due": Metric(_G, "Broken glass that nobody has reviewed yet"),
+    "tallystick_approvals_reviews_overdue": Metric(_G, "Of that: past its time"),
     "tallystick_notify_sent_total": Metric(_C, "Messages that a channel took", "channel"),
     "tallystick_notify_failed_total": Metric(_C, "Tries to send one that failed", "channel"),
     "tallystick_notify_given_up_total": Metric(_C, "Notices that nobody was told", "channel"),

@@ -100,13 +100,16 @@ def _headline(body: LeafBody) -> str:
         case ApprovalRequest():
             return f"{body.request} asks {body.rule.quorum} of {', '.join(body.rule.groups)}"
         case Vote():
-            return f"{body.request}: {body.reviewer} says {body.choice.value}"
+            often = f", {body.uses} uses" if body.uses != 1 else ""
+            return f"{body.request}: {body.reviewer} says {body.choice.value}{often}"
         case Grant():
             return f"{body.request}: granted by {', '.join(v.reviewer for v in body.votes)}"
         case Refusal():
             return f"{body.request}: not granted, {body.state.value}" + (f" ({body.detail})" if body.detail else "")
         case Released():
-            return f"{body.request}: released to the target"
+            alone = "BREAK-GLASS: " if body.break_glass else ""
+            use = f", use {body.use}" if body.use != 1 else ""
+            return f"{alone}{body.request}: released to the target{use}"
         case MaskingFailed():
             what = f"command {body.number}" if body.number else "what is not in a command"
             return f"masking failed: {body.values} values of {what} withheld, {body.detector} failed on them"

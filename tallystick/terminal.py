@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -40,3 +41,16 @@ def working(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+def moment(text: str, day: timedelta) -> int:
+    """Microseconds. A day alone stands for its beginning, plus `day`."""
+    try:
+        if len(text) == 10:
+            when = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + day
+        else:
+            when = datetime.fromisoformat(text)
+            when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return int(when.timestamp() * 1_000_000)
+    except (ValueError, OverflowError):
+        fail(f"{text}: not a day or a time; write 2026-01-31 or 2026-01-31T09:30:00Z")

@@ -5,7 +5,8 @@ segment is cut at once) and its client is told by a NOTICE. The answer comes on
 the grants topic. Nothing of ours is trusted with it: the gateway checks the
 reviewers' own signatures against its own policy, recomputes the commitment from
 its own bytes, resolves the names again, and never releases on one request twice
-(`used`, written and synced before the release) unless it saw the first undone.
+(`used`, written and synced before the release) unless it saw the first undone, or the
+reviewers allowed more than one use.
 Each hold that came to nothing, and each release, ends in one GONE frame: the
 approvals step is told what became of the approval.
 """
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from approvals import grants, votes
-from approvals.canonical import canonical, committed
+from approvals.canonical import canonical, committed, shape
 from bus.topics import BusDown, Consumer, OffsetLost
 from ingest.postgres import refuse, resolve
 from ingest.postgres.refuse import Refusal
@@ -48,6 +49,7 @@ from schemas.records import (
 from schemas.records import Refusal as RefusalRecord
 from seal import digest
 from wire.postgres import messages as wire
+from wire.postgres.grammar import normalise
 from wire.postgres.reader import HEADER
 
 Answer = Grant | RefusalRecord
@@ -157,6 +159,17 @@ class Desk:
         values, formats = (bind.values, bind.formats) if bind else ((), ())
         return canonical(message.text, values, formats, _types(relay, message), resolved, relay.facts)
 
+    def _free(self, relay: Relay, message: Message, whole: bytes, resolved: tuple[Claim, ...]) -> bytes | None:
+        """The same without its values, where the rule lets an approval leave these free and they decide nothing."""
+        judgement = message.verdict.judgement if message.verdict else None
+        if judgement is None or judgement.approvers is None or not judgement.approvers.any_values:
+            return None
+        if not judgement.literal_blind:
+            return None
+        binds = len(wire.parse_bind(whole[HEADER:]).values) if message.kind == 0x42 else 0
+        normal = normalise(message.text.decode("utf-8"))  # the judge read it, so it scans
+        return shape(normal, binds, _types(relay, message), resolved, relay.facts)
+
     def _held(
         self,
         relay: Relay,
@@ -170,6 +183,7 @@ class Desk:
     ) -> HeldCommand:
         bind = wire.parse_bind(whole[HEADER:]) if message.kind == 0x42 else None
         what = self._canonical(relay, message, whole, resolved)
+        free = self._free(relay, message, whole, resolved)
         salt = digest.commitment_salt(self.match_secret, hold)
         caused_by = self._behind(relay)
         now = self.clock_us()
@@ -190,6 +204,8 @@ class Desk:
             deadline_us=now + int(seconds * 1_000_000),
             lookup_only=lookup_only,
             caused_by=caused_by,
+            shape_key=None if free is None else digest.match_key(self.match_secret, free),
+            shape=None if free is None else digest.commitment(salt, committed(free, caused_by)),
         )
 
     def _behind(self, relay: Relay) -> tuple[str, ...]:
@@ -284,7 +300,7 @@ class Desk:
             return refuse.changed_since(grant.request, held.hold)
         what = self._canonical(relay, message, whole, resolved)
         try:
-            voters = grants.check(
+            settled = grants.check(
                 grant,
                 what,
                 held.rule,
@@ -294,41 +310,55 @@ class Desk:
                 self.used,
                 self.match_secret,
                 self.clock_us(),
+                self._free(relay, message, whole, resolved),
             )
         except grants.BadGrant as bad:
             _log.error("alarm", alarm="bad grant", request=grant.request, hold=held.hold, why=bad.flaw.value)
             self._gone(relay, held.hold, Over.UNVERIFIED)
             return refuse.unverified(grant.request, held.hold, bad.flaw.value)
         try:
-            await self._use(grant.request)
+            await self._use(grant)
         except OSError:
             self._gone(relay, held.hold, Over.NOT_RECORDED)
             return refuse.not_recorded(disk_full=False)
-        released = Released(held.hold, grant.request, grant.commitment, voters, self.clock_us())
+        if settled.break_glass:
+            _log.error("alarm", alarm="break-glass", request=grant.request, hold=held.hold, by=settled.voters[0])
+        released = Released(
+            held.hold,
+            grant.request,
+            grant.commitment,
+            settled.voters,
+            self.clock_us(),
+            grant.use,
+            settled.break_glass,
+        )
         relay.mark()
         # It shares its chunk, or one before it, with the CLIENT frame, which is put behind it at `fsync`.
         relay.journal.put(relay.number, FrameKind.RELEASED, encode(released))
         self.released += 1
         message.hold = held.hold
         if verdict.judgement.undoable:
-            self._watch(relay).released(Use(held.hold, grant.request, relay.dialogue.transaction_status == "T"))
+            self._watch(relay).released(
+                Use(held.hold, grant.request, grant.use, relay.dialogue.transaction_status == "T")
+            )
         else:
             self._gone(relay, held.hold, Over.KEPT)
         return None
 
-    async def _use(self, request: ApprovalId) -> None:
+    async def _use(self, grant: Grant) -> None:
         """Durable when it returns, and known before: two grants that come at once are not both good. Raises OSError."""
-        self.used.release(request)
-        writing = asyncio.get_running_loop().run_in_executor(None, self.used.write, request)
+        request, use = grant.request, grant.use
+        self.used.release(request, use)
+        writing = asyncio.get_running_loop().run_in_executor(None, self.used.write, request, use)
         try:
             await asyncio.shield(writing)
         except (asyncio.CancelledError, OSError):  # it does not run
-            writing.add_done_callback(lambda done: self._undone(request, written=done.exception() is None))
+            writing.add_done_callback(lambda done: self._undone(request, use, written=done.exception() is None))
             raise
 
-    def _undone(self, request: ApprovalId, *, written: bool = True) -> None:
+    def _undone(self, request: ApprovalId, use: int, *, written: bool = True) -> None:
         with contextlib.suppress(OSError):  # then it is not used again, from the next start on
-            self.used.undone(request, written=written)
+            self.used.undone(request, use, written=written)
 
     def _watch(self, relay: Relay) -> SessionUses:
         """What tells the end of this session's releases."""
@@ -338,7 +368,7 @@ class Desk:
 
     def _over(self, relay: Relay, use: Use, why: Over) -> None:
         if why is not Over.KEPT:
-            self._undone(use.request)
+            self._undone(use.request, use.number)
         self._gone(relay, use.hold, why)
 
 

@@ -27,26 +27,26 @@ _LASTING = (b"COMMIT", b"PREPARE TRANSACTION")
 
 
 class UsedRequests(Uses):
-    """Also in a file, so that a restart forgets nothing: a line a release, and one with "-" for what was undone."""
+    """Also in a file, so that a restart forgets nothing: a line a release, and one with "-" for what was undone; a
+    request, with "/" and which of its uses where it is not the first."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
         for word in path.read_text(encoding="ascii").split() if path.exists() else ():
-            if word.startswith("-"):
-                super().undone(ApprovalId(word[1:]))
-            else:
-                super().release(ApprovalId(word))
+            request, _, use = word.removeprefix("-").partition("/")
+            said = super().undone if word.startswith("-") else super().release
+            said(ApprovalId(request), int(use or 1))
 
-    def write(self, request: ApprovalId) -> None:
+    def write(self, request: ApprovalId, use: int = 1) -> None:
         """What `release` said, durable when it returns. Blocks: not for the loop."""
-        self._append(f"{request}\n", sync=True)
+        self._append(f"{_line(request, use)}\n", sync=True)
 
-    def undone(self, request: ApprovalId, *, written: bool = True) -> None:
-        """Not synced: if it is lost, the approval is not used again, which harms nobody. Raises OSError."""
-        super().undone(request)
+    def undone(self, request: ApprovalId, use: int = 1, *, written: bool = True) -> None:
+        """Not synced: if it is lost, that use is not had again, which harms nobody. Raises OSError."""
+        super().undone(request, use)
         if written:
-            self._append(f"-{request}\n", sync=False)
+            self._append(f"-{_line(request, use)}\n", sync=False)
 
     def _append(self, line: str, *, sync: bool) -> None:
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -58,12 +58,17 @@ class UsedRequests(Uses):
             os.close(handle)
 
 
+def _line(request: ApprovalId, use: int) -> str:
+    return request if use == 1 else f"{request}/{use}"
+
+
 @dataclass(slots=True)
 class Use:
     """One release whose end is not known yet."""
 
     hold: HoldId
     request: ApprovalId
+    number: int
     in_block: bool
     sent: bool = False
     alone: bool = False  # in its sync group

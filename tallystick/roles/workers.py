@@ -173,12 +173,15 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
 
     async def figures() -> Mapping[str, Value]:
         waiting = [r for r in worker.state.requests.values() if r.waiting]
+        due = [r.review for r in worker.state.requests.values() if r.review is not None and r.unreviewed]
         oldest_us = min((r.opened_us for r in waiting), default=now_us())
         return {
             **worker_figures(worker),
             "tallystick_approvals_requests_open": sum(r.live for r in worker.state.requests.values()),
             "tallystick_approvals_holds_waiting": sum(len(r.waiting) for r in waiting),
             "tallystick_approvals_oldest_seconds": max(0, now_us() - oldest_us) / 1_000_000,
+            "tallystick_approvals_reviews_due": len(due),
+            "tallystick_approvals_reviews_overdue": sum(review.overdue for review in due),
         }
 
     async with serve_ops("approvals", config.ops_at(OPS["approvals"]), figures, partial(fault, worker, bus, APPROVALS)):

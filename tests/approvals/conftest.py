@@ -21,7 +21,7 @@ RULE = ApproverRule("dba", ("dba", "security"), 2, 3600)
 @dataclass(frozen=True)
 class Office:
     """Reviewers: ann (in two groups) bob and cyd may vote; own is the requester's own person; guest is in no group of
-    the rule."""
+    the rule; gus neither, but may break the glass, as may own."""
 
     rule: ApproverRule = RULE
     subject: str = "ci:deploy"
@@ -31,7 +31,7 @@ class Office:
 
     def directory(self) -> Directory:
         def person(name: str, groups: tuple[str, ...], *identities: str) -> Reviewer:
-            return Reviewer(name, self.signer(name).public, groups, identities)
+            return Reviewer(name, self.signer(name).public, groups, identities, break_glass=name in ("gus", "own"))
 
         return Directory(
             [
@@ -40,6 +40,7 @@ class Office:
                 person("cyd", ("security",)),
                 person("own", ("dba",), self.subject),
                 person("guest", ("guests",)),
+                person("gus", ("on-call",)),
             ]
         )
 
@@ -70,9 +71,18 @@ class Office:
         )
         return replace(raised, **changes)  # type: ignore[arg-type]
 
-    def vote(self, name: str, first: HoldRaised, choice: Choice = Choice.APPROVE, until_s: int = 100_000) -> Vote:
-        request = approval_id(first.hold)
-        return cast(self.signer(name), request, first.commitment, choice, T0 + until_s * SECOND, "because", T0)
+    def vote(
+        self,
+        name: str,
+        first: HoldRaised,
+        choice: Choice = Choice.APPROVE,
+        until_s: int = 100_000,
+        uses: int = 1,
+        shape: bytes | None = None,
+        reason: str = "because it is agreed",
+    ) -> Vote:
+        request, until = approval_id(first.hold), T0 + until_s * SECOND
+        return cast(self.signer(name), request, first.commitment, choice, until, reason, T0, uses, shape)
 
 
 @pytest.fixture

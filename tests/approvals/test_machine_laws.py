@@ -1,8 +1,9 @@
 """What no order of inputs, duplicates, restarts, second workers and clocks may ever bring about.
 
 A model keeps only who validly said what; every output of the step is judged against it:
-never granted without its quorum, never after a deny, never twice on one approval, never by
-the requester, never late, never once revoked; one answer a hold, always the same. Gateways
+never granted without its quorum, never after a deny, never more often on one approval than all its
+votes say, never with other values unless they all say so, never by the requester, never late,
+never once revoked; broken glass is never forgotten until it is reviewed; one answer a hold, always the same. Gateways
 (`grants.check`, and what they remember) read its answers when they come to it, and what they
 run is judged again, from the votes that were really signed; in `Forging` somebody has the
 approvals role and the bus, with every key that these have, and says to gateways what they like.
@@ -20,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from approvals import grants
 from approvals.canonical import committed
-from approvals.machine import KEEP_US, Enter, Output, Say, step
+from approvals.machine import _NEVER_RAN, KEEP_US, Enter, Output, Say, step
 from approvals.state import State, decode_state, encode_request, encode_rest
 from schemas.ids import ApprovalId, HoldId, RecorderId
 from schemas.records import (
@@ -34,6 +35,7 @@ from schemas.records import (
     HoldRaised,
     Over,
     Refusal,
+    ReviewOverdue,
     Tick,
     Vote,
 )
@@ -41,10 +43,13 @@ from seal.digest import approval_id, commitment, commitment_salt
 
 SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND
-COMMANDS = (b"a" * 32, b"b" * 32)
+COMMANDS = (b"a1", b"a2", b"b1")
+SHAPES = {b"a1": b"a", b"a2": b"a", b"b1": None}
+STANDING = {"standing_s": 100_000, "standing_uses": 3, "any_values": True, "break_glass": True, "review_s": 2_000}
 RECORDERS = (RecorderId("db.0.aaaaaaaa"), RecorderId("db.1.bbbbbbbb"))
 MATCH = b"k" * 32
 ELIGIBLE = ("ann", "bob", "cyd")
+GONE = (Over.UNDONE, *_NEVER_RAN)
 RARELY = st.integers(0, 2).map(lambda n: n == 2)
 MOVES = {
     ApprovalState.PENDING: {"EXPIRED", "CANCELLED", "REVOKED", "SUPERSEDED"},
@@ -60,15 +65,22 @@ class Asked:
     first: HoldRaised
     state: ApprovalState
     until: int
-    yes: dict[str, int] = field(default_factory=dict)  # reviewer -> the vote's deadline
-    granted: HoldId | None = None  # the newest
+    yes: dict[str, Vote] = field(default_factory=dict)
+    allowed: int = 1
+    any_values: bool = False
+    granted: dict[HoldId, int] = field(default_factory=dict)  # which use
     revoked: bool = False
+    glass: str = ""  # who broke it
+    due: int = 0
+    overdue: bool = False  # and it was said
+    review: Vote | None = None
 
 
 @dataclass
 class Run:
     request: ApprovalId
     recorder: RecorderId
+    use: int
     undone: bool = False
 
 
@@ -117,31 +129,78 @@ class Approvals(RuleBasedStateMachine):
         changes = {"match_key": command, "recorder": recorder, "lookup_only": lookup, "boot": self.boots[recorder]}
         changes |= {"rule": replace(self.office.rule, reason_required=strict), "caused_by": behind}
         hold = self.office.hold(len(self.holds) + 1, self.now, **changes)
-        hold = replace(hold, commitment=commitment(commitment_salt(MATCH, hold.hold), committed(command, behind)))
+        salt, shape = commitment_salt(MATCH, hold.hold), SHAPES[command]
+        hold = replace(hold, commitment=commitment(salt, committed(command, behind)))
+        if shape is not None:
+            hold = replace(hold, shape_key=shape, shape=commitment(salt, committed(shape, behind)))
         self.holds[hold.hold] = self.gateways[recorder].waiting[hold.hold] = hold
         self._give(hold)
 
-    @rule(data=st.data(), name=st.sampled_from(["ann", "bob", "cyd", "own", "guest", "mallory"]), deny=st.booleans())
-    def somebody_votes(self, data: st.DataObject, name: str, deny: bool) -> None:
+    @rule(
+        data=st.data(),
+        name=st.sampled_from(["ann", "bob", "cyd", "own", "guest", "gus", "mallory"]),
+        deny=RARELY,
+        uses=st.sampled_from([1, 1, 2, 3, 4]),
+        any_values=st.booleans(),
+    )
+    def somebody_votes(self, data: st.DataObject, name: str, deny: bool, uses: int, any_values: bool) -> None:
         if self.asked:
-            first = self.asked[data.draw(st.sampled_from(sorted(self.asked)))].first
-            until = data.draw(st.sampled_from([60, 3_000, 100_000]))
-            vote = self.office.vote(name, first, Choice.DENY if deny else Choice.APPROVE, until)
-            self.signed += [vote] if name != "mallory" else []
-            self._give(vote)
+            pending = sorted(name for name, asked in self.asked.items() if asked.state is ApprovalState.PENDING)
+            first = self.asked[data.draw(st.sampled_from(pending or sorted(self.asked)))].first
+            until = data.draw(st.sampled_from([60, 3_000, 100_000, 200_000]))
+            choice, shape = Choice.DENY if deny else Choice.APPROVE, first.shape if any_values else None
+            self._cast(self.office.vote(name, first, choice, until, uses, shape))
 
-    @rule(until=st.sampled_from([3_000, 100_000]))
-    def all_that_waits_is_approved(self, until: int) -> None:
+    @rule(until=st.sampled_from([3_000, 100_000]), uses=st.sampled_from([1, 2, 3]), any_values=st.booleans())
+    def all_that_waits_is_approved(self, until: int, uses: int, any_values: bool) -> None:
         for first in [a.first for a in self.asked.values() if a.state is ApprovalState.PENDING]:
             for name in ELIGIBLE:
-                self.signed.append(self.office.vote(name, first, Choice.APPROVE, until))
-                self._give(self.signed[-1])
+                shape = first.shape if any_values else None
+                self._cast(self.office.vote(name, first, Choice.APPROVE, until, uses, shape))
+
+    @rule(data=st.data(), name=st.sampled_from(["gus", "gus", "ann", "own", "mallory"]), often=RARELY)
+    def somebody_breaks_the_glass(self, data: st.DataObject, name: str, often: bool) -> None:
+        if self.asked:
+            first = self.asked[data.draw(st.sampled_from(sorted(self.asked)))].first
+            self._cast(self.office.vote(name, first, Choice.BREAK_GLASS, 100_000, 3 if often else 1))
+
+    @rule(recorder=st.sampled_from(RECORDERS), reviewed=st.booleans(), hours=st.sampled_from([0, 1, 5]))
+    def approvers_cannot_be_reached(self, recorder: RecorderId, reviewed: bool, hours: int) -> None:
+        self.a_command_is_held(COMMANDS[2], recorder, False, False, ())
+        for first in [a.first for a in self.asked.values() if a.state is ApprovalState.PENDING]:
+            self._cast(self.office.vote("gus", first, Choice.BREAK_GLASS))
+        self.a_gateway_reads(recorder)
+        for hold in list(self.gateways[recorder].running):
+            self._run_ends(recorder, hold, False)
+        for _ in range(hours):
+            self.time_passes(3_700)
+        for first in [a.first for a in self.asked.values() if a.glass and reviewed]:
+            self._cast(self.office.vote("bob", first, Choice.ACCEPT, 1))
+
+    @rule(data=st.data(), name=st.sampled_from(["ann", "bob", "own", "gus", "mallory"]), right=st.booleans())
+    def somebody_reviews_that(self, data: st.DataObject, name: str, right: bool) -> None:
+        broken = sorted(name for name, asked in self.asked.items() if asked.glass)
+        if broken:
+            first = self.asked[data.draw(st.sampled_from(broken))].first
+            self._cast(self.office.vote(name, first, Choice.ACCEPT if right else Choice.OBJECT, 1))
+
+    def _cast(self, vote: Vote) -> None:
+        self.signed += [vote] if vote.reviewer != "mallory" else []
+        self._give(vote)
 
     @rule(recorder=st.sampled_from(RECORDERS), undone=st.booleans())
     def a_command_runs_again(self, recorder: RecorderId, undone: bool) -> None:
         """What people do most, so that long stories come about: until it runs, and to its end."""
         self.a_command_is_held(COMMANDS[0], recorder, False, False, ())
-        self.all_that_waits_is_approved(100_000)
+        self.all_that_waits_is_approved(100_000, 1, False)
+        self.a_gateway_reads(recorder)
+        for hold in list(self.gateways[recorder].running):
+            self._run_ends(recorder, hold, undone)
+
+    @rule(recorder=st.sampled_from(RECORDERS), undone=st.booleans(), command=st.sampled_from(COMMANDS))
+    def a_nightly_job_runs(self, recorder: RecorderId, undone: bool, command: bytes) -> None:
+        self.a_command_is_held(command, recorder, False, False, ())
+        self.all_that_waits_is_approved(100_000, 3, True)
         self.a_gateway_reads(recorder)
         for hold in list(self.gateways[recorder].running):
             self._run_ends(recorder, hold, undone)
@@ -152,8 +211,11 @@ class Approvals(RuleBasedStateMachine):
             first = self.asked[data.draw(st.sampled_from(sorted(self.asked)))].first
             forged = replace(self.office.vote("mallory", first), reviewer=name)
             other = replace(self.office.vote(name, replace(first, commitment=b"x" * 32)), commitment=first.commitment)
+            plain = self.office.vote(name, replace(first, hold=HoldId("hold-0")), uses=2)
             before = self.state.requests
             self._give(forged)
+            self._give(replace(forged, reviewer="gus", choice=Choice.BREAK_GLASS))
+            self._give(replace(plain, request=approval_id(first.hold), uses=3))
             self._give(other)
             assert {k: r.votes for k, r in self.state.requests.items() if r.live} == {
                 k: r.votes for k, r in before.items() if k in self.state.requests and self.state.requests[k].live
@@ -177,7 +239,7 @@ class Approvals(RuleBasedStateMachine):
         run = self.gateways[recorder].running[hold]
         run.undone = undone
         if undone:
-            self.gateways[recorder].uses.undone(run.request)
+            self.gateways[recorder].uses.undone(run.request, run.use)
         self._over(recorder, hold, Over.UNDONE if undone else Over.KEPT)
 
     def _over(self, recorder: RecorderId, hold: HoldId, why: str) -> None:
@@ -260,7 +322,7 @@ class Approvals(RuleBasedStateMachine):
             if isinstance(answer, Refusal):
                 gateway.waiting.pop(answer.hold, None)
             elif (flaw := self._granted(recorder, answer)) is not None:
-                assert answer.expires_us <= self.now, flaw
+                assert self.forging or answer.expires_us <= self.now, flaw  # who forges uses up what others get
                 self._over(recorder, answer.hold, Over.UNVERIFIED)
 
     def _granted(self, recorder: RecorderId, grant: Grant) -> grants.Flaw | None:
@@ -270,36 +332,46 @@ class Approvals(RuleBasedStateMachine):
             return None
         try:
             asks = (hold.match_key, hold.rule, hold.subject, hold.caused_by)
-            voters = grants.check(grant, *asks, self.directory, gateway.uses, MATCH, self.now)
+            checked = (self.directory, gateway.uses, MATCH, self.now, hold.shape_key)
+            settled = grants.check(grant, *asks, *checked)
         except grants.BadGrant as bad:
             return bad.flaw
         del gateway.waiting[grant.hold]
-        gateway.uses.release(grant.request)
-        self._runs(recorder, hold, grant, voters)
+        gateway.uses.release(grant.request, grant.use)
+        self._runs(recorder, hold, grant, settled.voters)
         return None
 
     def _runs(self, recorder: RecorderId, hold: HoldRaised, grant: Grant, voters: tuple[str, ...]) -> None:
         """By what was really signed, and nothing else."""
         first = next(h for h in self.holds.values() if approval_id(h.hold) == grant.request)
-        assert first.match_key == hold.match_key, "another command's approval"
-        said = {v.reviewer for v in self.signed if self._counts(v, first)}
-        assert set(voters) <= said, "who did not approve"
-        assert len(set(voters)) >= self.office.rule.quorum, "too few people"
+        said = [[v for v in self.signed if v.reviewer == name and self._counts(v, first)] for name in voters]
+        assert all(said), "who did not approve"
+        alone = [v for v in said[0] if v.choice is Choice.BREAK_GLASS]
+        assert len(set(voters)) >= self.office.rule.quorum or alone, "too few people"
         assert not set(voters) & {*hold.caused_by, *first.caused_by}, "their own"
+        if first.match_key != hold.match_key:
+            assert SHAPES[first.match_key] == SHAPES[hold.match_key] is not None, "another command's approval"
+            assert all(any(v.shape == first.shape for v in each) for each in said), "with other values"
         assert hold.boot == self.boots[recorder]
         assert self.forging or first.rule.reason_required or not hold.rule.reason_required
         before = [run for run in self.ran if run.request == grant.request]
         if self.forging:  # a taken-over role may tell two gateways of one name: each runs it once at most
             before = [run for run in before if run.recorder == recorder]
-        assert all(run.undone for run in before), "twice on one approval"
-        assert len(before) < grants.MOST_USES
-        run = self.gateways[recorder].running[hold.hold] = Run(grant.request, recorder)
+        allowed = min(max(v.uses for v in each) for each in said)
+        assert sum(not run.undone for run in before) < allowed, "more often than approved"
+        assert len(before) < grants.MOST_USES * allowed
+        run = self.gateways[recorder].running[hold.hold] = Run(grant.request, recorder, grant.use)
         self.ran.append(run)
 
     def _counts(self, vote: Vote, first: HoldRaised) -> bool:
         about = vote.request == approval_id(first.hold) and vote.commitment == first.commitment
-        timely = vote.choice is Choice.APPROVE and vote.deadline_us > self.now
-        return about and timely and vote.reviewer in ELIGIBLE
+        if not about or vote.deadline_us <= self.now:
+            return False
+        if vote.choice is Choice.BREAK_GLASS:
+            return vote.reviewer == "gus" and vote.uses == 1
+        plain = vote.uses == 1 and vote.shape is None
+        standing = vote.uses <= 3 and vote.deadline_us - self.now <= 100_900 * SECOND  # three clocks may be apart
+        return vote.choice is Choice.APPROVE and vote.reviewer in ELIGIBLE and (plain or standing)
 
     # --- the model ----------------------------------------------------------------
 
@@ -326,6 +398,13 @@ class Approvals(RuleBasedStateMachine):
                     self._vote(vote)
                 case Enter(_, ApprovalMoved() as moved):
                     self._moved(moved)
+                case Enter(_, ReviewOverdue() as said_late):
+                    late = self.asked[said_late.request]
+                    assert late.glass == said_late.by
+                    assert late.due <= self.state.now_us
+                    assert late.review is None
+                    assert not late.overdue, "said twice"
+                    late.overdue = True
         self._say(said)
         return said
 
@@ -335,17 +414,33 @@ class Approvals(RuleBasedStateMachine):
             assert vote.reviewer in (*ELIGIBLE, "own")
             asked.revoked = True
             return
+        if vote.choice in (Choice.ACCEPT, Choice.OBJECT):
+            assert asked.glass
+            assert asked.review is None
+            assert vote.reviewer in set(ELIGIBLE) - {asked.glass, *asked.first.caused_by}
+            asked.review = vote
+            return
         assert asked.state is ApprovalState.PENDING
+        assert vote.deadline_us > self.now
+        if vote.choice is Choice.BREAK_GLASS:
+            assert (vote.reviewer, vote.uses) == ("gus", 1)
+            asked.state, asked.until = ApprovalState.APPROVED, min(self.now + 3600 * SECOND, vote.deadline_us)
+            asked.glass, asked.due = vote.reviewer, self.state.now_us + 2_000 * SECOND
+            return
         assert vote.reviewer in ELIGIBLE
         assert vote.reviewer not in asked.first.caused_by
-        assert vote.deadline_us > self.now
         if vote.choice is Choice.DENY:
             asked.state = ApprovalState.DENIED
             return
-        asked.yes[vote.reviewer] = vote.deadline_us
-        if sum(until > self.now for until in asked.yes.values()) >= self.office.rule.quorum:
+        assert self._counts(vote, asked.first)
+        asked.yes[vote.reviewer] = vote
+        timely = [v for v in asked.yes.values() if v.deadline_us > self.now]
+        if len(timely) >= self.office.rule.quorum:
             asked.state = ApprovalState.APPROVED
-            asked.until = min(self.now + 3600 * SECOND, *asked.yes.values())
+            asked.allowed = min(v.uses for v in timely)
+            asked.any_values = all(v.shape is not None for v in timely)
+            lasts = 100_000 if asked.allowed > 1 or asked.any_values else 3600
+            asked.until = min(self.now + lasts * SECOND, *(v.deadline_us for v in timely))
 
     def _moved(self, moved: ApprovalMoved) -> None:
         asked = self.asked[moved.request]
@@ -354,24 +449,41 @@ class Approvals(RuleBasedStateMachine):
         late = asked.until <= self.now
         assert (moved.after is ApprovalState.EXPIRED) == (late and moved.before is not ApprovalState.RESERVED)
         assert (moved.after is ApprovalState.REVOKED) <= asked.revoked
-        if moved.before is ApprovalState.RESERVED and moved.after is not ApprovalState.USED:
-            assert asked.granted is not None
-            assert self.over[asked.granted] != Over.KEPT
+        if moved.after is ApprovalState.APPROVED:
+            assert len(self._taken(asked)) < asked.allowed
         asked.state = moved.after
 
     def _grant(self, grant: Grant) -> None:
         asked, hold = self.asked[grant.request], self.holds[grant.hold]
         assert asked.state is ApprovalState.APPROVED, "granted without a standing approval, or twice"
         assert not asked.revoked
-        asked.granted = grant.hold
+        assert grant.use not in self._taken(asked)
+        asked.granted[grant.hold] = grant.use
+        assert 1 <= grant.use <= asked.allowed
         people = {v.reviewer for v in grant.votes}
-        assert people <= set(ELIGIBLE) - {*hold.caused_by, *asked.first.caused_by}
-        assert len(people) == self.office.rule.quorum
-        assert all(v.deadline_us > self.now and v.choice is Choice.APPROVE for v in grant.votes)
+        if asked.glass:
+            assert people == {asked.glass}
+        else:
+            assert people <= set(ELIGIBLE) - {*hold.caused_by, *asked.first.caused_by}
+            assert len(people) == self.office.rule.quorum
+        assert all(v.deadline_us > self.now for v in grant.votes)
         assert grant.commitment == asked.first.commitment
-        assert hold.match_key == asked.first.match_key
+        if hold.match_key != asked.first.match_key:
+            assert asked.any_values
+            assert SHAPES[hold.match_key] == SHAPES[asked.first.match_key]
         assert hold.boot == self.boots[hold.recorder], "granted to a gateway that has restarted"
         assert hold.deadline_us > self.now, "granted to a hold that no longer waits"
+
+    def _taken(self, asked: Asked) -> set[int]:
+        """Uses that were granted and not seen to leave nothing."""
+        return {use for hold, use in asked.granted.items() if self.over.get(hold) not in GONE}
+
+    @invariant()
+    def broken_glass_is_kept_until_it_is_reviewed_and_said_when_that_is_late(self) -> None:
+        for name, asked in getattr(self, "asked", {}).items():
+            if asked.glass and asked.review is None:
+                assert self.state.requests[name].unreviewed
+                assert asked.overdue == (asked.due <= self.state.now_us)
 
     @invariant()
     def the_states_are_the_models(self) -> None:
@@ -402,14 +514,26 @@ class Forging(Approvals):
         if waiting and requests:
             hold = self.holds[data.draw(st.sampled_from(waiting))]
             other = self.holds[data.draw(st.sampled_from(sorted(self.holds)))]
-            for forged in self._forged(hold, other, data.draw(st.sampled_from(requests))):
+            request = data.draw(st.sampled_from(requests))
+            for forged in self._forged(hold, other, request):
                 for recorder in RECORDERS:
                     self._granted(recorder, forged)
+
+    @rule(recorder=st.sampled_from(RECORDERS))
+    def a_grant_is_stretched_to_other_values(self, recorder: RecorderId) -> None:
+        """Every approval there is, for another command of its shape."""
+        for request in sorted({v.request for v in self.signed}):
+            if self.asked[request].first.match_key == COMMANDS[0]:
+                self.a_command_is_held(COMMANDS[1], recorder, False, False, ())
+                hold = self.holds[max(self.gateways[recorder].waiting)]
+                for forged in self._forged(hold, hold, request):
+                    self._granted(recorder, forged)
+                return
 
     def _forged(self, hold: HoldRaised, other: HoldRaised, request: ApprovalId) -> list[Grant]:
         first = self.asked[request].first
         said = tuple(v for v in self.signed if v.request == request)
-        votes = tuple(v for v in said if v.choice is Choice.APPROVE)
+        votes = tuple(v for v in said if v.choice in (Choice.APPROVE, Choice.BREAK_GLASS))
         until = self.now + 100_000 * SECOND
         grant = Grant(hold.hold, hold.recorder, request, first.hold, first.commitment, votes, until, self.now)
         grant = replace(grant, caused_by=first.caused_by)
@@ -425,6 +549,11 @@ class Forging(Approvals):
             {"votes": tuple(replace(v, reviewer=name) for v in votes for name in ELIGIBLE)},
             {"votes": tuple(replace(self.office.vote("mallory", first), reviewer=name) for name in ELIGIBLE)},
             {"votes": tuple(replace(v, choice=Choice.APPROVE) for v in said)},
+            {"votes": tuple(replace(v, uses=3) for v in votes), "use": 2},
+            {"votes": tuple(replace(v, shape=first.shape) for v in votes)},
+            {"votes": tuple(replace(v, choice=Choice.BREAK_GLASS) for v in said)},
+            {"votes": tuple(replace(v, choice=Choice.BREAK_GLASS, reviewer="gus") for v in said)},
+            *({"use": use} for use in (0, 1, 2, 3, 4)),
             {},
         ]
         return [replace(grant, **change) for change in changes]
@@ -432,7 +561,7 @@ class Forging(Approvals):
 
 @pytest.fixture(autouse=True)
 def _office(office: Any) -> None:
-    Approvals.office = office
+    Approvals.office = replace(office, rule=replace(office.rule, **STANDING))
 
 
 def _run(machine: type[Approvals], examples: int) -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from approvals.machine import step
-from approvals.state import State, StateUnreadable, decode_request, decode_state, encode_request, encode_rest
+from approvals.state import (
+    Request,
+    Review,
+    State,
+    StateUnreadable,
+    Use,
+    decode_request,
+    decode_state,
+    encode_request,
+    encode_rest,
+)
 from schemas.records import BootStarted, Choice
 
 
@@ -48,11 +59,32 @@ def test_other_rows_are_refused(row: bytes) -> None:
         decode_state(row, [])
 
 
-def test_a_row_of_the_first_release_is_read(busy: State) -> None:
+def test_a_row_of_an_earlier_release_is_read(busy: State) -> None:
+    approved = next(r for r in busy.requests.values() if r.state.value == "approved")
+    for use in (b"", b'"use":[null,0],'):  # of the first release, and of those with one use
+        assert decode_request(_older(approved, use)) == approved
+    reserved = next(r for r in busy.requests.values() if r.state.value == "reserved")
+    (use,) = reserved.uses
+    assert decode_request(_older(reserved, f'"use":["{use.hold}",1],'.encode())) == reserved
+    undone = replace(approved, uses=(Use(1, 3),))
+    assert decode_request(_older(undone, b'"use":[null,3],')) == undone
+
+
+def _older(request: Request, use: bytes) -> bytes:
+    """As a row was before standing approvals."""
+    row = re.sub(rb',"uses":\[.*?\](?=,"v")', b"", encode_request(request))
+    row = row.replace(b'"allows":[1,false],', b"").replace(b'"review":null,', b"")
+    assert not re.search(rb'"(allows|uses|review)"', row)
+    return row.replace(b'"votes"', use + b'"votes"')
+
+
+def test_what_is_new_comes_back_too(busy: State, office: Any) -> None:
     request = next(r for r in busy.requests.values() if r.state.value == "approved")
-    row = encode_request(request)
-    assert decode_request(row.replace(b'"use":[null,0],', b"")) == request
-    assert b'"use":[null,0],' in row
+    said = office.vote("ann", request.raised, Choice.OBJECT)
+    for review in (Review("gus", 5), Review("gus", 5, overdue=True, vote=said)):
+        uses = (Use(1, 1, None, kept=True), Use(2, 2, request.raised.hold))
+        more = replace(request, allowed=3, any_values=True, uses=uses, review=review)
+        assert decode_request(encode_request(more)) == more
 
 
 def test_a_record_of_another_kind_is_refused(busy: State) -> None:

@@ -42,7 +42,7 @@ from seal.digest import approval_id
 from stream.approvals_door import Door
 from stream.places import hold_place
 from tallystick.asked import Asked
-from tallystick.cli_approvals import deadline
+from tallystick.cli_votes import deadline
 from tests.tallystick.deployment import EVIL, tallystick
 
 KEY = b"k" * 32

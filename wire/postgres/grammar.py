@@ -240,18 +240,23 @@ def normalise(sql: str) -> str:
     """The text with every constant as `?`, comments dropped, unquoted words in lower case, one space
     between tokens. Equal normalised texts parse to equal trees but for their constants.
     Raises Unparsable."""
+    return " ".join([word or "?" for word in words(sql)])
+
+
+def words(sql: str) -> list[str]:
+    """The tokens of the normalised text, "" for each constant. Raises Unparsable."""
     raw = _encoded(sql)
     settings = _SettingValues()
-    words = []
+    found = []
     for token in _tokens(raw, sql):
         if token.token in _COMMENTS:
             continue
         if token.token in _KINDS or settings.takes(token):
-            words.append("?")
+            found.append("")
             continue
         word = raw[token.start : token.end].decode()
-        words.append(word if word.startswith('"') else _folded(word))
-    return " ".join(words)
+        found.append(word if word.startswith('"') else _folded(word))
+    return found
 
 
 def _folded(word: str) -> str:
