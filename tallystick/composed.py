@@ -38,6 +38,7 @@ ROLES = {
     "mask": ("pipeline.key", "content.secret", "token.secret", "fingerprint.secret", "masker-*.key"),
     "approvals": ("approvals.key", "content.secret"),
     "ledger": ("ledger.key",),
+    "notify": (),
     "people": ("content.secret",),  # who replays a session reads what was masked
 }
 PUBLIC = ("deployment.json", "enrolled/*.json")

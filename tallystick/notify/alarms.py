@@ -87,7 +87,7 @@ def alert(body: Alert, memory: Memory) -> Told:
         *([("", f"and {len(found) - MOST_FINDINGS} more")] if len(found) > MOST_FINDINGS else []),
         ("score", f"{body.score}; alerts begin at {body.threshold}"),
         *([("suspended", body.suspension)] if body.suspension else []),
-        ("look", "tallystick events --kind Alert"),
+        ("look", "tallystick alerts"),
     )
     facts = {
         "alert": body.alert,
@@ -111,7 +111,8 @@ def suspended(body: Suspended, memory: Memory) -> Told:
         ("subject", shown(body.subject)),
         ("session", shown(body.session)),
         ("until", when(body.until_us)),
-        ("suspension", body.suspension),
+        ("look", "tallystick alerts"),
+        ("lift", f"tallystick resume {body.suspension} --reason '…'"),
     )
     facts = {
         "suspension": body.suspension,

@@ -35,6 +35,7 @@ from schemas.records import Exchange
 from seal import keyfiles
 from tallystick import backends, composed, config
 from tallystick.demo_stage import run
+from tallystick.roles.workers import OPS as OPS_OF
 from tests.conftest import Postgres, free_port, free_ports_in_a_row
 from tools import services
 from tools.services import kafka_server, minio_program
@@ -89,6 +90,16 @@ def test_keys_lie_apart_and_each_role_sees_its_own_alone() -> None:
         assert mounts(role)["/data"] == ("content", False)  # they share content keys
     assert mounts("gateway")["/data"] == ("journal", False)
     assert {volume for name in SERVICES for volume, _ in mounts(name).values()} == set(COMPOSE["volumes"])
+
+
+def test_who_tells_people_has_no_key_and_is_there_when_asked_for() -> None:
+    assert composed.ROLES["notify"] == ()
+    assert SERVICES["notify"]["profiles"] == ["notify"]
+    assert mounts("notify") == {
+        "/config": ("config", True), "/keys": ("keys-notify", True), "/data": ("notify", False),
+    }  # fmt: skip
+    assert f"http://127.0.0.1:{7490 + OPS_OF['notify']}/readyz" in SERVICES["notify"]["healthcheck"]["test"][-1]
+    assert "outside" in SERVICES["notify"]["networks"]
 
 
 def test_a_role_waits_for_what_it_needs_and_is_healthy_when_it_is_ready() -> None:
