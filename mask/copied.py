@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import repeat
+from itertools import islice, repeat
 from typing import NamedTuple
 
 from mask.copy_shape import MOST_COLUMNS, Format, Shape
@@ -37,11 +37,12 @@ Mask = Callable[[str, str | Names], tuple[str | None, tuple[Found, ...], int, tu
 @dataclass(slots=True)
 class Values:
     """Masks values one by one, and counts. `unreadable`: what stands for bytes that are withheld; `denies`: whether a
-    name alone says that its values are hidden."""
+    name alone says that its values are hidden; `clean`: of each of some texts, whether nothing is to be found in it."""
 
     mask: Mask
     unreadable: Callable[[bytes], str]
     denies: Callable[[Names], bool]
+    clean: Callable[[Sequence[str]], list[bool]]
     found: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
     failed: Counter[str] = field(default_factory=Counter)
@@ -95,57 +96,128 @@ def _hides(shape: Shape, values: Values) -> bool:
 # --- text and CSV -----------------------------------------------------------------
 
 
+_AT_ONCE = 64  # rows
+_DIVIDE = frozenset((b"\t", b",", b";", b"|"))
+"""No detector's word or number goes on over one of these, so what is in a field is found in its row."""
+_NULLS = re.compile(rb"(?<![^\t])\\N(?![^\t])")
+_NINE = re.compile(r"(?<![0-9])[0-9]{9}(?![0-9])")
+
+
 class _Row(NamedTuple):
-    fields: list[bytes]
     raw: bytes
     end: bytes  # b"" for the last, if it has none
 
 
+class _Columns(NamedTuple):
+    names: tuple[Names, ...]
+    hidden: tuple[int, ...]  # those whose name alone says it
+
+
 def _lines(shape: Shape, data: bytes, values: Values, whole: bool) -> Iterator[str]:
-    names, header = shape.origins, shape.header
-    hides = _hides(shape, values)
-    for row in _cut(shape, data):
-        done = whole or bool(row.end)
-        count = len(row.fields)
-        if row.raw == _END:  # the end of data, in its own words
-            shown = _END.decode()
-        elif names and (count > len(names) or (done and count < len(names))):
-            shown = values.searched(row.raw) if done and not hides else values.withhold(row.raw)
-        elif header:
-            shown = _joined(shape, row, values, _unlike(shape, row), done)
-            if not names:
-                names = _names(shape, row)
-                hides = any(map(values.denies, names))
-        else:
-            shown = _joined(shape, row, values, names, done)
-        header = False
-        yield shown + row.end.decode()
+    rows, columns = _cut(shape, data), _columns(shape.origins, values)
+    if shape.header and (row := next(rows, None)):
+        fields = _fields(shape, row.raw)
+        yield _line(shape, row, fields, values, columns, whole or bool(row.end), header=True) + row.end.decode()
+        if not columns.names:
+            columns = _columns(_names(shape, fields), values)
+    while some := list(islice(rows, _AT_ONCE)):
+        for row, clean in zip(some, _clean(shape, some, values, columns), strict=True):
+            done = whole or bool(row.end)
+            shown = _kept(shape, row.raw, values, columns) if clean and done else None
+            if shown is None:
+                shown = _line(shape, row, _fields(shape, row.raw), values, columns, done)
+            yield shown + row.end.decode()
+
+
+def _columns(names: tuple[Names, ...], values: Values) -> _Columns:
+    return _Columns(names, tuple(n for n, each in enumerate(names) if values.denies(each)))
+
+
+def _line(
+    shape: Shape, row: _Row, fields: list[bytes], values: Values, columns: _Columns, done: bool, *, header: bool = False
+) -> str:
+    names, hidden = columns
+    count = len(fields)
+    if row.raw == _END:  # the end of data, in its own words
+        return _END.decode()
+    if names and (count > len(names) or (done and count < len(names))):
+        return values.searched(row.raw) if done and not hidden else values.withhold(row.raw)
+    return _joined(shape, fields, values, _unlike(shape, fields) if header else names, done)
+
+
+def _clean(shape: Shape, rows: Sequence[_Row], values: Values, columns: _Columns) -> list[bool]:
+    """Of each row, whether its fields are as they are written, and the detectors find nothing in any of them."""
+    said = [_said(shape, row.raw) for row in rows]
+    if shape.delimiter not in _DIVIDE or (not columns.names and values.denies(shape.unnamed)):
+        return [False] * len(rows)
+    found = values.clean([text or "" for text in said])
+    if not columns.names:  # nine digits may be an SSN
+        found = [clean and not _NINE.search(text or "") for clean, text in zip(found, said, strict=True)]
+    return [clean and text is not None for clean, text in zip(found, said, strict=True)]
+
+
+def _said(shape: Shape, raw: bytes) -> str | None:
+    """A row as it is written; None where a quote may make something else of it. (A backslash is never clean.)"""
+    if shape.format is Format.CSV and shape.quote in raw:
+        return None
+    if shape.format is Format.TEXT and shape.null == b"\\N" and shape.delimiter == b"\t" and b"\\N" in raw:
+        raw = _NULLS.sub(b"", raw)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _kept(shape: Shape, raw: bytes, values: Values, columns: _Columns) -> str | None:
+    """A clean row, but for the columns whose name hides them; None if it has more or fewer."""
+    names, hidden = columns
+    if not hidden:
+        return raw.decode()
+    fields = raw.split(shape.delimiter)
+    if len(fields) != len(names):
+        return None
+    shown = [each.decode() for each in fields]
+    for n in hidden:
+        shown[n] = _shown(shape, fields[n], names[n], values)
+    return shape.delimiter.decode().join(shown)
 
 
 def _cut(shape: Shape, data: bytes) -> Iterator[_Row]:
     """PostgreSQL's rows (CopyReadLineText, CopyReadAttributesText and ...CSV): in text a backslash takes what is
     behind it along, in CSV a quote all up to the next one."""
-    fields: list[bytes] = []
-    start = at = 0
-    for mark in _marks(shape).finditer(data):
-        if mark.lastindex is None:
-            continue
-        fields.append(data[at : mark.start()])
-        at = mark.end()
-        if mark.lastindex == 2:
-            yield _Row(fields, data[start : mark.start()], mark[2])
-            fields, start = [], at
+    start = 0
+    for mark in _ends(shape).finditer(data):
+        if mark.lastindex is not None:
+            yield _Row(data[start : mark.start()], mark[1])
+            start = mark.end()
     if start < len(data):
-        yield _Row([*fields, data[at:]], data[start:], b"")
+        yield _Row(data[start:], b"")
+
+
+def _fields(shape: Shape, raw: bytes) -> list[bytes]:
+    fields: list[bytes] = []
+    at = 0
+    for mark in _marks(shape).finditer(raw):
+        if mark.lastindex is not None:
+            fields.append(raw[at : mark.start()])
+            at = mark.end()
+    return [*fields, raw[at:]]
+
+
+@lru_cache(maxsize=64)
+def _ends(shape: Shape) -> re.Pattern[bytes]:
+    """What is passed over; or an end of line (1)."""
+    return re.compile(_passed(shape) + rb"|(\r\n?|\n)", re.DOTALL)
 
 
 @lru_cache(maxsize=64)
 def _marks(shape: Shape) -> re.Pattern[bytes]:
-    """What is passed over; or a delimiter (1), or an end of line (2)."""
-    passed = rb"\\(?:.|\Z)"
-    if shape.format is Format.CSV:
-        passed = _quoted(shape)
-    return re.compile(passed + rb"|(" + re.escape(shape.delimiter) + rb")|(\r\n?|\n)", re.DOTALL)
+    """What is passed over; or a delimiter (1)."""
+    return re.compile(_passed(shape) + rb"|(" + re.escape(shape.delimiter) + rb")", re.DOTALL)
+
+
+def _passed(shape: Shape) -> bytes:
+    return _quoted(shape) if shape.format is Format.CSV else rb"\\(?:.|\Z)"
 
 
 def _quoted(shape: Shape) -> bytes:
@@ -156,27 +228,27 @@ def _quoted(shape: Shape) -> bytes:
     return quote + rb"(?:[^" + quote + escape + rb"]++|" + escape + rb"(?:.|\Z))*+(?:" + quote + rb"|\Z)"
 
 
-def _joined(shape: Shape, row: _Row, values: Values, names: tuple[Names, ...], done: bool) -> str:
-    of = zip(row.fields[:-1], names or repeat(shape.unnamed), strict=False)
+def _joined(shape: Shape, fields: list[bytes], values: Values, names: tuple[Names, ...], done: bool) -> str:
+    of = zip(fields[:-1], names or repeat(shape.unnamed), strict=False)
     shown = [_shown(shape, raw, name, values) for raw, name in of]
-    last = row.fields[-1]
+    last = fields[-1]
     name = names[len(shown)] if names else shape.unnamed
     shown.append(_shown(shape, last, name, values) if done else values.withhold(last))
     return shape.delimiter.decode().join(shown)
 
 
-def _unlike(shape: Shape, row: _Row) -> tuple[Names, ...]:
+def _unlike(shape: Shape, fields: list[bytes]) -> tuple[Names, ...]:
     """For a header: a field that is its column's name is shown; any other may be a value, where there is no
     header though the statement says so."""
-    said = [(_plain(shape, raw) or b"").decode("utf-8", "replace").lower() for raw in row.fields]
+    said = [(_plain(shape, raw) or b"").decode("utf-8", "replace").lower() for raw in fields]
     columns = zip(said, shape.names, shape.origins, strict=False)
     return tuple(() if field == name.lower() else names for field, name, names in columns)
 
 
-def _names(shape: Shape, row: _Row) -> tuple[Names, ...]:
-    if len(row.fields) > MOST_COLUMNS:
+def _names(shape: Shape, fields: list[bytes]) -> tuple[Names, ...]:
+    if len(fields) > MOST_COLUMNS:
         return ()
-    said = ((_plain(shape, raw) or b"").decode("utf-8", "replace") for raw in row.fields)
+    said = ((_plain(shape, raw) or b"").decode("utf-8", "replace") for raw in fields)
     return tuple(tuple(each.removesuffix(UNNAMED) + name for each in shape.unnamed) for name in said)
 
 

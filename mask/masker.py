@@ -117,7 +117,7 @@ class Masker:
 
     def copied(self, shapes: tuple[Shape | None, ...], data: bytes, *, whole: bool) -> Copied:
         """The data of a COPY, row by row: see `mask.copied.rows`."""
-        values = copied.Values(self.text, self._tokens.unreadable, self._denies)
+        values = copied.Values(self.text, self._tokens.unreadable, self._denies, self._search.clean_of)
         shown: list[str] = []
         size = 0
         try:

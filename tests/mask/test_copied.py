@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 import re
 import struct
 from collections.abc import Iterable
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 
 from mask.copied import SIGNATURE
 from mask.copy_shape import Format, shapes
+from mask.fields import Fields
 from mask.masker import MOST_COPIED, Copied, Masker, masker_for
+from mask.search import Search
+from mask.values import VALUES
 from schemas.ids import SessionId
 from schemas.judging import FieldAction, FieldRule
 from tests.mask.conftest import PLANTED, SECRET, core, session
@@ -322,3 +326,71 @@ def test_columns_that_nobody_names_are_hidden_where_the_policy_hides_one_of_thei
     masker = masker_for(SECRET, [FieldRule("people.city", FieldAction.WITHHOLD)])(SessionId("s"))
     (found,) = masked(sql, "a\tb\n", masker=masker).rows
     assert _plainly(found) == row
+
+
+# --- rows at a glance ------------------------------------------------------------------
+
+STATEMENTS = (
+    "copy t (a, b, c) from stdin",
+    "copy t from stdin",
+    "copy t (a, ssn, c) from stdin",
+    "copy t (a, b, c) from stdin (delimiter '|')",
+    "copy t (a, b, c) from stdin (delimiter 'X')",
+    "copy t (a, b, c) from stdin (format csv)",
+    "copy t from stdin (format csv, header)",
+    "copy t (a, b, c) from stdin (format csv, null '-')",
+)
+EXAMPLES = [hit.replace("«", "").replace("»", "") for each in VALUES for hit in each.hits]
+CLEAN = [
+    "",
+    "5",
+    "widget",
+    "Jürgen",
+    "2026-11-25 10:22:33",
+    "12.50",
+    "a\tb",
+    "50 %",
+    'say "hi"',
+    "C:\\temp",
+    "123456789",
+]
+
+
+def _in_format(statement: str, rows: list[list[str | None]]) -> bytes:
+    if "csv" in statement:
+        return as_csv(rows)
+    delimiter = re.search("delimiter '(.)'", statement)
+    return as_text(rows) if delimiter is None else as_text(rows).replace(b"\t", delimiter[1].encode())
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_what_is_seen_at_a_glance_is_what_is_seen_field_by_field(
+    statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(statement)
+    for _ in range(12):
+        rows = [[chance.choice((*CLEAN, None, chance.choice(EXAMPLES))) for _ in "abc"] for _ in range(40)]
+        data = _in_format(statement, rows)
+        glanced = masked(statement, data), masked(statement, data[:-9], whole=False)
+        with monkeypatch.context() as patched:
+            patched.setattr(Search, "clean_of", lambda _, texts: [False] * len(texts))
+            again = masked(statement, data), masked(statement, data[:-9], whole=False)
+        assert glanced == again
+
+
+def test_most_clean_rows_are_clean_at_a_glance() -> None:
+    """A row with a NULL too, and one in another script; not beside the one with a value in it."""
+    rows = ["1\twidget\t12.50", "2\tJürgen\tblau", "3\tbob@example.com\tx", "4\tbolt\t1.00"]
+    assert Search(Fields()).clean_of(rows) == [True, True, False, True]
+
+
+@pytest.mark.parametrize("before", ["", "x", "9", "@", "widget\t5"])
+def test_no_example_is_clean_at_a_glance(before: str) -> None:
+    search = Search(Fields())
+    found = [text for text in EXAMPLES if search.all(text)]
+    assert len(found) > 80
+    for at in range(0, len(found), 3):
+        some = [each for text in found[at : at + 3] for each in (before, text)]
+        assert [clean for clean, text in zip(search.clean_of(some), some, strict=True) if text is not before] == [
+            False
+        ] * (len(some) // 2)

@@ -6,24 +6,35 @@ masked texts do not say one either, to a reader who undoes whatever encodings ar
 
 from __future__ import annotations
 
+import os
+import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from ledger.reader import head
 from mask.values import VALUES
 from schemas.records import MaskingFailed
 from tallystick.recorded import Content, open_log
 from tests.mask import corpora
 from tests.mask.test_everywhere import bare, readings
-from tests.scenarios import planting, searching
-from tests.scenarios.conftest import Deployment, Make
+from tests.scenarios import planting, scanning, searching
+from tests.scenarios.conftest import SHARD, Deployment, Make
 from tests.scenarios.planting import Planted
+from tests.scenarios.scanning import Find, Scanners, write_runs, write_texts
 from tests.scenarios.searching import Needles
 from tests.scenarios.surfaces import SURFACES, TABLES, Wire, say, wired
+from tests.scenarios.test_chaos import Pgbench
+from tests.scenarios.test_ops import until
 
 SEED, SHORT = 20_261_125, 240
+LONG, TURNS, STEP, A_SESSION = 5000, 3, 7, 250
+SETTLES_S = 1200
+full = pytest.mark.parametrize("backing", [pytest.param("full", marks=pytest.mark.full)], indirect=True)
 HOLDS = "hold = {wire_seconds = 0.2, lookup_seconds = 0.2}"  # nobody answers
 
 
@@ -35,15 +46,14 @@ def _prepared(deployment: Deployment) -> str:
     return straight
 
 
-def _send(wire: Wire, values: list[Planted]) -> Counter[str]:
+def _send(wire: Wire, values: list[Planted], first: int = 0) -> Counter[str]:
     """Each value on one surface, all surfaces in turn; how many went by each."""
     sent: Counter[str] = Counter()
     for nth, each in enumerate(values):
         try:
-            sent[say(wire, each.text, nth)] += 1
+            sent[say(wire, each.text, first + nth)] += 1
         except (psycopg.Error, AssertionError) as error:
             raise AssertionError(f"value {nth}, {each!r}: {type(error).__name__} {error}") from error
-    assert all(sent[surface.__name__] for surface in SURFACES), sent
     return sent
 
 
@@ -92,13 +102,89 @@ def test_values_on_every_surface_are_in_no_file_and_in_no_masked_text(deploy: Ma
     values = list(planting.planted(SEED, SHORT))
     deployment.up.start()
     with wired(deployment.url, straight) as wire:
-        _send(wire, values)
+        sent = _send(wire, values)
+    assert all(sent[surface.__name__] for surface in SURFACES), sent
     deployment.up.kill()  # with files as they are in the middle of work
     assert searching.left(deployment, planting.all_needles(values)) == {}
     deployment.up.start()
     deployment.up.stop()
     assert said_in(_shown(deployment), values) == []
     assert searching.left(deployment, planting.all_needles(values)) == {}
+
+
+@full
+@pytest.mark.slow
+@pytest.mark.timeout(3 * 3600)
+def test_an_hour_of_traffic_leaves_nothing_to_find(deploy: Make, tmp_path: Path) -> None:
+    """5,000 values, each on three surfaces, beside plain traffic: as many commands as an hour has at five a second."""
+    scanners = Scanners()
+    deployment = deploy(more_gateway=HOLDS)
+    straight = _prepared(deployment)
+    seed = int(os.environ.get("TALLYSTICK_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
+    print(f"TALLYSTICK_SEED={seed}")
+    values = list(planting.planted(seed, LONG))
+    needles = planting.all_needles(values)
+    with psycopg.connect(straight, autocommit=True) as db:
+        db.execute("create table work (mark text, n int)")
+    deployment.up.start(ready_s=120)
+    sent: Counter[str] = Counter()
+    with Pgbench(deployment, clients=2, a_second=15):
+        for turn in range(TURNS):
+            for at in range(0, LONG, A_SESSION):
+                with wired(deployment.url, straight) as wire:
+                    sent += _send(wire, values[at : at + A_SESSION], at + turn * STEP)
+    print(f"{sent.total()} values were sent: {dict(sent)}")
+    _recorded(deployment)
+    deployment.up.kill()
+    _report("at rest, killed", searching.left(deployment, needles))
+    deployment.up.start(ready_s=120)
+    deployment.up.stop()
+    shown = _opened(deployment)
+    print(f"{len(shown)} texts and facts are masked, {sum(map(len, shown))} characters")
+    found = said_in(shown, values)
+    left = searching.left(deployment, needles)
+    leaks = [*_scanned(scanners, searching.files(deployment), shown, tmp_path, needles)]
+    assert (found, left, leaks) == ([], {}, [])
+
+
+def _report(what: str, left: object) -> None:
+    print(f"{what}: {left}")
+    assert not left
+
+
+def _recorded(deployment: Deployment) -> None:
+    """Until the last command is in the ledger: those before it, by the same gateway, are then there too."""
+    with psycopg.connect(deployment.url, autocommit=True) as db:
+        db.execute("select 'the soak ends here'")
+    store, read = deployment.store(), 0
+
+    def last() -> bool:
+        nonlocal read
+        start, read = read, head(store, SHARD).size
+        return any("the soak ends here" in text for _, text in deployment.commands(start=start, end=read))
+
+    until(SETTLES_S, last)
+
+
+def _opened(deployment: Deployment) -> list[str]:
+    """What an auditor gets: the bundle and the exported log, made here, whose files are searched with the others; and
+    all masked texts."""
+    bundle = str(deployment.place / "evidence.zip")
+    made = deployment.tallystick("bundle", "--from", "2020-01-01", "--to", "2099-01-01", "--out", bundle)
+    assert made.returncode == 0, made.stderr
+    exported = deployment.tallystick("ledger", "export", str(deployment.place / "log"))
+    assert exported.returncode == 0, exported.stderr
+    return _shown(deployment)
+
+
+def _scanned(
+    scanners: Scanners, files: Iterable[Path], shown: list[str], place: Path, needles: tuple[str, ...]
+) -> Iterator[Find]:
+    for what, write in (("at rest", partial(write_runs, files)), ("masked", partial(write_texts, shown))):
+        folder = place / what.replace(" ", "-")
+        folder.mkdir()
+        print(f"{what}: {write(folder)} characters are scanned by {', '.join(scanners.scans)}")
+        yield from scanning.leaks(scanners.find(folder), needles)
 
 
 def test_a_reader_finds_each_value_where_nothing_is_masked() -> None:
