@@ -22,7 +22,7 @@ from tests.scenarios.searching import Needles, forms, layers
 from tools import services
 
 _RUNS = re.compile(rb"[\t\x20-\x7e]{11,}")
-"""An SSN with its dashes, and longer: shorter ones come about by chance in what is sealed, addresses (`IN@G0.Ca`) too."""
+"""An SSN with its dashes, and longer: shorter runs come about by chance in what is sealed, an `IN@G0.Ca` among them."""
 _LONGEST, _OVERLAP = 1000, 200  # characters of a line: they search in lines, some not in linear time
 SCANS_S = 3600
 _RULES = '{"rules": [{"id": "@secretlint/secretlint-rule-preset-recommend"}]}'
