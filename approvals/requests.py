@@ -55,6 +55,7 @@ def asked(request: Request) -> ApprovalRequest:
         content_sha256=raised.content_sha256,
         caused_by=raised.caused_by,
         shape=raised.shape,
+        sizes=raised.sizes,
     )
 
 

@@ -201,6 +201,14 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class RelationSize:
+    """How many rows the target's statistics (`n_live_tup`) give a relation; none where they know of none."""
+
+    relation: str  # as the command writes it
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class HeldCommand:
     """A command that waits on the wire. Raw: lives only sealed in the journal."""
 
@@ -221,6 +229,7 @@ class HeldCommand:
     caused_by: tuple[str, ...] = ()  # reviewers who stand behind the run: they may not vote
     shape_key: bytes | None = None  # match key without the values; None where these may not be left free
     shape: bytes | None = None  # commitment without the values, likewise
+    sizes: tuple[RelationSize, ...] = ()  # of the relations whose size the target knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +416,7 @@ class ApprovalRequest:
     content_sha256: bytes
     caused_by: tuple[str, ...] = ()  # reviewers who stand behind the run: they may not vote
     shape: bytes | None = None  # commitment to the command without its values; None where they may not be left free
+    sizes: tuple[RelationSize, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -580,6 +590,7 @@ class HoldRaised:
     caused_by: tuple[str, ...] = ()  # reviewers who stand behind the run: they may not vote
     shape_key: bytes | None = None
     shape: bytes | None = None
+    sizes: tuple[RelationSize, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,6 +223,7 @@ def _all_votes(request: Request) -> tuple[Vote, ...]:
 
 def _summary(request: Request) -> dict[str, Any]:
     raised, review = request.raised, request.review
+    rows = {size.relation: size.rows for size in raised.sizes}
     return {
         "id": request.id,
         "state": request.state.value,
@@ -230,7 +231,9 @@ def _summary(request: Request) -> dict[str, Any]:
         "caused_by": list(raised.caused_by),
         "target": raised.target,
         "environment": raised.environment,
-        "effects": [{"effect": e.effect, "relation": e.relation} for e in raised.effects],
+        "effects": [
+            {"effect": e.effect, "relation": e.relation, "relation_rows": rows.get(e.relation)} for e in raised.effects
+        ],
         "score": raised.score,
         "band": raised.band.value,
         "rule": {

@@ -43,6 +43,7 @@ from schemas.records import (
     LedgerEntry,
     LoginRefused,
     MaskingFailed,
+    RelationSize,
     Released,
     ScreenDisagrees,
     SessionClosed,
@@ -382,7 +383,8 @@ class _Making:
         )
         self.add(item.micros, hold, sealed)
         self._tell_failed(item.micros, item.session, 0, masking, transcript)
-        self._ask(_raised(self._segment, item.facts, held, hold, sealed))
+        sizes = tuple(RelationSize(masking.name(size.relation), size.rows) for size in held.sizes)
+        self._ask(_raised(self._segment, item.facts, held, hold, sealed, sizes))
 
     def _fingerprint(self, text: bytes, blinded: bytes) -> bytes:
         """Of the normalised text; of the text itself where it does not parse. Keyed, so no oracle."""
@@ -399,7 +401,14 @@ class _Making:
         return found
 
 
-def _raised(segment: JournalSegment, facts: SessionFacts, held: HeldCommand, hold: Hold, sealed: bytes) -> HoldRaised:
+def _raised(
+    segment: JournalSegment,
+    facts: SessionFacts,
+    held: HeldCommand,
+    hold: Hold,
+    sealed: bytes,
+    sizes: tuple[RelationSize, ...],
+) -> HoldRaised:
     return HoldRaised(
         hold=held.hold,
         recorder=segment.recorder,
@@ -425,4 +434,5 @@ def _raised(segment: JournalSegment, facts: SessionFacts, held: HeldCommand, hol
         caused_by=held.caused_by,
         shape_key=held.shape_key,
         shape=held.shape,
+        sizes=sizes,
     )

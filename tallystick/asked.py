@@ -28,7 +28,7 @@ class Asked:
     environment: str
     session: str
     command: Mapping[str, Any] | None  # masked; None where its text was erased
-    effects: tuple[tuple[str, str], ...]
+    effects: tuple[tuple[str, str, int | None], ...]  # what is done, to what, and how many rows that has, if known
     effects_complete: bool
     score: int
     band: str
@@ -83,7 +83,9 @@ def read_asked(plain: Mapping[str, Any], request: str) -> Asked:
             environment=str(plain["environment"]),
             session=str(plain["session"]),
             command=None if command is None else {"text": str(command["text"]), "params": list(command["params"])},
-            effects=tuple((str(e["effect"]), str(e["relation"])) for e in plain["effects"]),
+            effects=tuple(
+                (str(e["effect"]), str(e["relation"]), _count(e.get("relation_rows"))) for e in plain["effects"]
+            ),
             effects_complete=plain["effects_complete"] is True,
             score=int(plain["score"]),
             band=str(plain["band"]),
@@ -141,6 +143,15 @@ def standing(state: str, uses: Uses, review: Review | None) -> str:
     return state
 
 
+def _count(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def about(rows: int) -> str:
+    """Of an estimate, in two digits: it is of the target's last VACUUM or ANALYZE."""
+    return f"has about {round(rows, 2 - len(str(rows))):,} rows"
+
+
 def row(summary: Any) -> tuple[str, ...]:
     """Under HEAD. Raises DoorShut."""
     try:
@@ -184,7 +195,10 @@ def shown(asked: Asked, width: int, most: int) -> list[str]:
     """What a reviewer must see, the command in at most `most` lines. Labels are ours; all else is escaped, or
     behind a bar."""
     whole = "" if asked.effects_complete else "  (and perhaps more: NOT all of its effects are known)"
-    effects = [f"{effect} {unambiguous(relation)}".strip() for effect, relation in asked.effects] or ["none known"]
+    effects = [
+        f"{effect} {unambiguous(relation)}".strip() + ("" if rows is None else f" ({about(rows)})")
+        for effect, relation, rows in asked.effects
+    ] or ["none known"]
     lines = [
         f"request     {asked.id}  {visible(standing(asked.state, asked.uses, asked.review))}",
         f"subject     {unambiguous(asked.subject)}",

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-READY_S = 60
+READY_S = 120
 STOP_S = 60
 
 

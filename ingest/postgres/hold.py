@@ -18,7 +18,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -140,11 +140,11 @@ class Desk:
         lookup_only = not nothing_upstream or (relay.used and relay.dialogue.transaction_status == "T")
         try:
             _certain(relay, message)
-            resolved = await _resolved(relay, verdict.judgement)
+            meaning = await _resolved(relay, verdict.judgement)
         except resolve.CannotResolve as e:
             return refuse.cannot_be_asked(str(e))
         hold = HoldId(f"hold-{secrets.token_hex(16)}")
-        held = self._held(relay, message, whole, resolved, rule, hold, lookup_only=lookup_only)
+        held = self._held(relay, message, whole, meaning, rule, hold, lookup_only=lookup_only)
         relay.mark()
         relay.journal.put(relay.number, FrameKind.HOLD, encode(held))
         relay.journal.cut_now()
@@ -175,15 +175,15 @@ class Desk:
         relay: Relay,
         message: Message,
         whole: bytes,
-        resolved: tuple[Claim, ...],
+        meaning: resolve.Meaning,
         rule: ApproverRule,
         hold: HoldId,
         *,
         lookup_only: bool,
     ) -> HeldCommand:
         bind = wire.parse_bind(whole[HEADER:]) if message.kind == 0x42 else None
-        what = self._canonical(relay, message, whole, resolved)
-        free = self._free(relay, message, whole, resolved)
+        what = self._canonical(relay, message, whole, meaning.claims)
+        free = self._free(relay, message, whole, meaning.claims)
         salt = digest.commitment_salt(self.match_secret, hold)
         caused_by = self._behind(relay)
         now = self.clock_us()
@@ -195,7 +195,7 @@ class Desk:
             binds=bind.values if bind else (),
             bind_formats=bind.formats if bind else (),
             param_oids=_types(relay, message),
-            resolved=resolved,
+            resolved=meaning.claims,
             match_key=digest.match_key(self.match_secret, what),
             commitment=digest.commitment(salt, committed(what, caused_by)),
             salt=salt,
@@ -206,6 +206,7 @@ class Desk:
             caused_by=caused_by,
             shape_key=None if free is None else digest.match_key(self.match_secret, free),
             shape=None if free is None else digest.commitment(salt, committed(free, caused_by)),
+            sizes=meaning.sizes,
         )
 
     def _behind(self, relay: Relay) -> tuple[str, ...]:
@@ -292,7 +293,7 @@ class Desk:
             self._gone(relay, held.hold, Over.SUSPENDED)
             return suspended
         try:
-            resolved = await _resolved(relay, verdict.judgement) if verdict is not None else ()
+            resolved = (await _resolved(relay, verdict.judgement)).claims if verdict is not None else ()
         except resolve.CannotResolve:
             resolved = ()
         if verdict is None or resolved != held.resolved:
@@ -372,15 +373,16 @@ class Desk:
         self._gone(relay, use.hold, why)
 
 
-async def _resolved(relay: Relay, judgement: Judgement) -> tuple[Claim, ...]:
+async def _resolved(relay: Relay, judgement: Judgement) -> resolve.Meaning:
     """What the command's names mean in the session now: relations, and what EXECUTE or FETCH runs by name."""
-    claims = await resolve.facts(relay, judgement.names)
+    found = await resolve.facts(relay, judgement.names)
+    claims = found.claims
     for name in judgement.executes:
         texts = relay.texts(name)
         if len(texts) != 1:
             raise resolve.CannotResolve(f"{'nothing' if not texts else 'more than one text'} is known by its name")
         claims += (Claim(f"executes {name}", texts[0]),)
-    return claims
+    return replace(found, claims=claims)
 
 
 def _certain(relay: Relay, message: Message) -> None:

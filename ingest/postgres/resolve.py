@@ -10,16 +10,19 @@ session's search_path may be hostile.
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 
 from ingest.postgres.relay import PROBE, Relay
-from schemas.records import Claim
+from schemas.records import Claim, RelationSize
 from wire.postgres import messages as wire
 from wire.postgres.reader import RemoteFault
 
 _FACTS = (
     b"SELECT pg_catalog.current_setting('search_path'), current_user::pg_catalog.text, "
     b"session_user::pg_catalog.text, pg_catalog.current_setting('session_replication_role'), "
-    b"pg_catalog.to_regclass($1)::pg_catalog.oid::pg_catalog.text, pg_catalog.to_regclass($1)::pg_catalog.text"
+    b"pg_catalog.to_regclass($1)::pg_catalog.oid::pg_catalog.text, pg_catalog.to_regclass($1)::pg_catalog.text, "
+    # Its rows by the statistics, not by pg_class: that would leave a lock on it for as long as the command waits.
+    b"pg_catalog.pg_stat_get_live_tuples(pg_catalog.to_regclass($1)::pg_catalog.oid)::pg_catalog.text"
 )
 _SETTINGS = (
     b"SELECT pg_catalog.current_setting('standard_conforming_strings'), pg_catalog.current_setting('client_encoding')"
@@ -28,12 +31,20 @@ MOST_NAMES = 64
 TEXT = 25
 
 
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a command's names mean in its session now. Only the claims decide whether it is still the same command."""
+
+    claims: tuple[Claim, ...]
+    sizes: tuple[RelationSize, ...] = ()
+
+
 class CannotResolve(RuntimeError):
     """The session could not say what the names mean."""
 
 
-async def facts(relay: Relay, names: tuple[str, ...]) -> tuple[Claim, ...]:
-    """What settings and names mean in the session now. Raises CannotResolve."""
+async def facts(relay: Relay, names: tuple[str, ...]) -> Meaning:
+    """Of settings and names. Raises CannotResolve."""
     if len(names) > MOST_NAMES:
         raise CannotResolve("it names too many relations")
     binds: list[tuple[bytes | None, ...]] = [(name.encode(),) for name in names] or [(None,)]
@@ -46,7 +57,8 @@ async def facts(relay: Relay, names: tuple[str, ...]) -> tuple[Claim, ...]:
         Claim("session_replication_role", replication),
     ]
     claims += [Claim(f"relation {n}", f"{row[4]} {row[5]}") for n, row in zip(names, rows, strict=False)]
-    return tuple(claims)
+    sizes = tuple(RelationSize(n, int(row[6])) for n, row in zip(names, rows, strict=False) if row[6] not in ("", "0"))
+    return Meaning(tuple(claims), sizes)
 
 
 async def look_at_settings(relay: Relay) -> None:

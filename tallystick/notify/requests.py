@@ -13,6 +13,7 @@ from policy.signals import table
 from schemas.codec import CodecError, decode, encode
 from schemas.ids import ApprovalId
 from schemas.records import ApprovalMoved, ApprovalRequest, ApprovalState, Choice, Vote
+from tallystick.asked import about
 from tallystick.notify.kinds import Kind
 from tallystick.notify.told import Told, shown, when
 
@@ -88,10 +89,13 @@ def opened(body: ApprovalRequest, memory: Memory) -> Told:
         *(("behind it", f"{shown(who)}: no vote of theirs counts") for who in body.caused_by),
         ("ends", when(body.expires_us)),
     )
+    rows = {size.relation: size.rows for size in body.sizes}
     facts = {
         **_facts(body),
         "signals": [{"id": s, "reason": reason} for s, reason in reasons],
-        "effects": [{"effect": e.effect, "relation": e.relation} for e in body.effects],
+        "effects": [
+            {"effect": e.effect, "relation": e.relation, "relation_rows": rows.get(e.relation)} for e in body.effects
+        ],
         "rule": body.rule.name,
         "groups": list(body.rule.groups),
         "quorum": body.rule.quorum,
@@ -181,7 +185,8 @@ def _what(asked: ApprovalRequest) -> str:
 
 
 def _effects(asked: ApprovalRequest) -> str:
-    said = [f"{e.effect} {shown(e.relation)}".strip() for e in asked.effects]
+    rows = {size.relation: f" ({about(size.rows)})" for size in asked.sizes}
+    said = [f"{e.effect} {shown(e.relation)}".strip() + rows.get(e.relation, "") for e in asked.effects]
     more = f" and {len(said) - MOST_EFFECTS} more" if len(said) > MOST_EFFECTS else ""
     return ", ".join(said[:MOST_EFFECTS]) + more or "none known"
 

@@ -15,7 +15,7 @@ from bus.topics import APPROVALS
 from schemas.codec import decode
 from schemas.ids import HoldId, RecorderId, SessionId
 from schemas.judging import Reviewer
-from schemas.records import ApproverRule, Band, Choice, Effect, HoldRaised, Vote
+from schemas.records import ApproverRule, Band, Choice, Effect, HoldRaised, RelationSize, Vote
 from seal import content
 from seal.digest import approval_id
 from seal.sign import Signer
@@ -37,7 +37,7 @@ def raised() -> HoldRaised:
     return HoldRaised(
         HOLD, RecorderId("db.0.aaaaaaaa"), 0, SessionId("db.0.aaaaaaaa/0/1"), "ci", "db", "production", b"m" * 32,
         b"c" * 32, ApproverRule("dba", ("dba",), 1, 3600), (Effect("delete", "t"),), True, 80, Band.HIGH, ("S:X/Y",),
-        "v", NOW * 10**6, (NOW + 300) * 10**6, False, sealed, b"",
+        "v", NOW * 10**6, (NOW + 300) * 10**6, False, sealed, b"", sizes=(RelationSize("t", 1204),),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from schemas.records import (
     HoldGone,
     HoldRaised,
     LedgerEntry,
+    RelationSize,
     Statement,
 )
 from seal import keyfiles
@@ -71,7 +72,7 @@ def test_holds_their_ends_and_boots_are_told_in_journal_order_and_traffic_is_not
             frame(FrameKind.BOOT, BootMark(RECORDER, 3, 1), 0),
             context(tools.rules.version),
             frame(FrameKind.CLIENT, m.query(b"select 4111")),
-            a_hold(),
+            a_hold(sizes=(RelationSize("public.t", 7), RelationSize('"4111111111111111"', 8))),
             frame(FrameKind.GONE, HoldGone(HOLD, "cancelled", NOW + 1)),
         ],
         boot=3,
@@ -82,6 +83,8 @@ def test_holds_their_ends_and_boots_are_told_in_journal_order_and_traffic_is_not
     assert boot == BootStarted(RECORDER, 3)
     assert isinstance(raised, HoldRaised)
     assert (raised.hold, raised.boot, raised.subject, raised.environment) == (HOLD, 3, "ci", "production")
+    assert [size.rows for size in raised.sizes] == [7, 8]
+    assert raised.sizes[0].relation == "public.t"
     assert ended == HoldEnded(HOLD, RECORDER, "cancelled", NOW + 1)
     assert asked.messages == 3
     assert b"4111" not in b"".join(output.value for output in outputs)

@@ -34,6 +34,7 @@ from schemas.records import (
     Effect,
     HoldEnded,
     HoldRaised,
+    RelationSize,
     Tick,
     Vote,
 )
@@ -81,7 +82,7 @@ class Approvals:
                 HOLD, RecorderId("db.0.aaaaaaaa"), 0, SessionId("db.0.aaaaaaaa/0/1"), "ci/deploy", "orders-db",
                 "production", b"m" * 32, COMMITMENT, ApproverRule("destructive", ("dba",), quorum, 3600),
                 (Effect("delete", "public.job_log"),), True, 80, Band.HIGH, ("Loss:Postgres/DeleteAll",), "v", now,
-                now + 300 * 10**6, False, sealed, b"",
+                now + 300 * 10**6, False, sealed, b"", sizes=(RelationSize("public.job_log", 1204),),
             )
         )  # fmt: skip
 
@@ -150,6 +151,7 @@ def test_one_request_is_shown_whole(desk: Desk) -> None:
     shown = desk.run("requests", REQUEST)
     assert "│ DELETE\n│ FROM job_log\n│ $1 = '7'\n" in shown
     assert f"commitment  {COMMITMENT.hex()[:16]}…" in shown
+    assert "effects     delete public.job_log (has about 1,200 rows)\n" in shown
     assert "add a WHERE" in shown
     assert json.loads(desk.run("requests", REQUEST, "--json"))["commitment"] == COMMITMENT.hex()
 

@@ -103,6 +103,24 @@ def test_while_it_waits_the_target_holds_nothing(bench: Any, table: Any) -> None
     assert rows(table) == 0
 
 
+def test_it_brings_how_many_rows_its_relations_have_as_far_as_the_target_knows(bench: Any, table: Any) -> None:
+    seen: list[HeldCommand] = []
+
+    def decide(held: HeldCommand) -> bool:
+        seen.append(held)
+        return False
+
+    bench.grants.decide = decide
+    with psycopg.connect(table.url(), autocommit=True) as db:
+        db.execute("drop table if exists big, none; create table big (a int); create table none (a int)")
+        db.execute("insert into big select generate_series(1, 1234); analyze big")
+        waits_until(lambda: db.execute("select pg_stat_get_live_tuples('big'::regclass)").fetchone() == (1234,))
+    with psycopg.connect(bench.url()) as c, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        c.execute("delete from public.big using none, absent")
+    assert {(size.relation, size.rows) for size in seen[0].sizes} == {("public.big", 1234)}
+    assert len(seen[0].resolved) == 4 + 3
+
+
 def test_nothing_of_a_pipeline_is_upstream_while_one_command_of_it_waits(bench: Any, table: Any) -> None:
     seen: list[Any] = []
     size = table.log_size()
