@@ -41,6 +41,7 @@ class Signal:
     reason: str
     instead: str  # what to do instead; "" where there is nothing to say
     false_positives: str
+    reference: str  # a page of the maker's about what is done
 
 
 @cache
@@ -62,6 +63,7 @@ def _rows(package: str, marks: type[StrEnum]) -> Iterator[tuple[StrEnum, Signal]
                 row["reason"],
                 row["instead"],
                 row["false_positives"],
+                row["reference"],
             ),
         )
 

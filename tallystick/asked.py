@@ -14,6 +14,8 @@ from tallystick.recorded import iso
 from tallystick.replay import command_lines
 from tallystick.visible import block, strange, unambiguous, visible
 
+SIGNAL = (("reason", ""), ("instead", "instead: "), ("false_positives", "may be wrong: "), ("reference", "see: "))
+"""What is told of a signal, and how it is introduced."""
 HEAD = ("request", "state", "subject", "target", "effects", "risk", "ends (UTC)", "waiting")
 
 
@@ -209,7 +211,7 @@ def shown(asked: Asked, width: int, most: int) -> list[str]:
     ]
     for signal in asked.signals:
         lines.append(f"signal      {visible(signal.get('id', ''))}")
-        for part, words in (("reason", ""), ("instead", "instead: "), ("false_positives", "may be wrong: ")):
+        for part, words in SIGNAL:
             if signal.get(part):
                 lines.append(f"            {words}{visible(signal[part])}")
     people = "person" if asked.quorum == 1 else "people"

@@ -160,7 +160,8 @@ async def approvals_worker(config: Config, say: Say, stop: asyncio.Event) -> Non
         known = meanings.get(signal)
         if known is None:
             return {}
-        return {"reason": known.reason, "instead": known.instead, "false_positives": known.false_positives}
+        told = ("reason", "instead", "false_positives", "reference")
+        return {part: getattr(known, part) for part in told}
 
     resume = resume_route(resuming, bus.producer(), now_us)
     door = Door(lambda: worker.state, bus.producer(), directory, content.get, explain, more=(resume,))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from policy.signals import Axis, band, points, score, signals, table
 from policy.sql.marks import Mark
 from schemas.records import Band
+from tools.signals_page import PAGE, page
 
 
 def total(environment: str, *marks: Mark) -> int:
@@ -24,7 +25,12 @@ def test_the_table_is_well_formed() -> None:
         assert 0 <= row.points <= row.production <= 100
         assert row.reason.endswith(".")
         assert row.false_positives
+        assert row.reference.startswith("https://")
         assert re.fullmatch(r"\w+:(Postgres|AWS|Kubernetes)/\w+", row.id)
+
+
+def test_the_page_is_of_this_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tools.signals_page"
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     config.write_text(f'policy = "policy.yaml"\napprovals = "{host}:{port}"\n')
     door = Door(
         lambda: approvals.state, approvals, directory=approvals.directory, content_key=lambda _: KEY,
-        explain=lambda s: {"reason": f"{s} takes all rows{EVIL}", "instead": "add a WHERE"},
+        explain=lambda s: {
+            "reason": f"{s} takes all rows{EVIL}", "instead": "add a WHERE", "reference": "https://docs.example/delete"
+        },
     )  # fmt: skip
     server = uvicorn.Server(uvicorn.Config(door.app, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -152,7 +154,8 @@ def test_one_request_is_shown_whole(desk: Desk) -> None:
     assert "│ DELETE\n│ FROM job_log\n│ $1 = '7'\n" in shown
     assert f"commitment  {COMMITMENT.hex()[:16]}…" in shown
     assert "effects     delete public.job_log (has about 1,200 rows)\n" in shown
-    assert "add a WHERE" in shown
+    assert "instead: add a WHERE" in shown
+    assert "see: https://docs.example/delete" in shown
     assert json.loads(desk.run("requests", REQUEST, "--json"))["commitment"] == COMMITMENT.hex()
 
 
