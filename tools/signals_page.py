@@ -16,7 +16,7 @@ HEAD = """# Signals
 <!-- Made by `python -m tools.signals_page` of the signals.yaml of each protocol and of policy/behaviour.yaml. -->
 
 Why a command is rated as it is. The worst signal of each axis counts, the axes add up, at most to 100: 0-39 is low,
-40-69 medium, 70-89 high, 90-100 critical. "60, 75" is 60 points, and 75 where the environment's name begins with `prod`.
+40-69 medium, 70-89 high, 90-100 critical. "60, 75" is 60 points, and 75 where the environment begins with `prod`.
 `tallystick explain` says which a command has, and what they add up to.
 """
 LATER = """
