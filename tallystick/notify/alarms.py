@@ -77,7 +77,8 @@ def _alarm(record: str, title: str, lines: tuple[tuple[str, str], ...]) -> Told:
 
 def alert(body: Alert, memory: Memory) -> Told:
     found = [
-        ("finding", f"{f.signal}, {f.points} points: {shown(f.seen)}; usual: {shown(f.usual)}") for f in body.findings
+        ("finding", f"{shown(f.signal)}, {f.points} points: {shown(f.seen)}; usual: {shown(f.usual)}")
+        for f in body.findings
     ]
     lines = (
         ("subject", shown(body.subject)),
@@ -86,7 +87,7 @@ def alert(body: Alert, memory: Memory) -> Told:
         *found[:MOST_FINDINGS],
         *([("", f"and {len(found) - MOST_FINDINGS} more")] if len(found) > MOST_FINDINGS else []),
         ("score", f"{body.score}; alerts begin at {body.threshold}"),
-        *([("suspended", body.suspension)] if body.suspension else []),
+        *([("suspended", shown(body.suspension))] if body.suspension else []),
         ("look", "tallystick alerts"),
     )
     facts = {
@@ -112,7 +113,7 @@ def suspended(body: Suspended, memory: Memory) -> Told:
         ("session", shown(body.session)),
         ("until", when(body.until_us)),
         ("look", "tallystick alerts"),
-        ("lift", f"tallystick resume {body.suspension} --reason '…'"),
+        ("lift", f"tallystick resume {shown(body.suspension)} --reason '…'"),
     )
     facts = {
         "suspension": body.suspension,

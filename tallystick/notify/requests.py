@@ -84,7 +84,7 @@ def opened(body: ApprovalRequest, memory: Memory) -> Told:
         ("target", f"{shown(body.target)} ({shown(body.environment)})"),
         ("effects", _effects(body)),
         ("risk", f"{body.band} {body.score}"),
-        *(("signal", f"{s}: {reason}" if reason else s) for s, reason in reasons),
+        *(("signal", f"{shown(s)}: {reason}" if reason else shown(s)) for s, reason in reasons),
         ("needs", f"{body.rule.quorum} {people} of {', '.join(map(shown, body.rule.groups))}"),
         *(("behind it", f"{shown(who)}: no vote of theirs counts") for who in body.caused_by),
         ("ends", when(body.expires_us)),
@@ -154,7 +154,7 @@ def _moved_to(kind: Kind, words: str, request: ApprovalId, known: Known | None, 
     who = f" by {', '.join(map(shown, by))}" if by else ""
     facts: dict[str, Any] = {"request": request, **(_facts(known.asked) if known else {}), "reviewers": list(by)}
     if known is None:
-        return Told(kind, f"{words}{who}: {request}", (), facts, request)
+        return Told(kind, f"{words}{who}: {shown(request)}", (), facts, request)
     lines = (
         ("subject", shown(known.asked.subject)),
         ("target", f"{shown(known.asked.target)} ({shown(known.asked.environment)})"),

@@ -50,6 +50,8 @@ GIVE_UP_S = 3600.0
 """How long one message is tried; an approval is rarely worth asking for after that."""
 REFUSALS = 3
 """How often a message is sent that the receiver says no to."""
+CATCH_UP_S = 30.0
+"""After so long people are told, however far behind the reader is."""
 LEAVE_S = 5.0
 """At the end, what is on its way may arrive."""
 
@@ -98,6 +100,7 @@ class Notifier:
             self._memory = Memory.load(self._remembered.read_bytes())
         consumer = await self._bus.consumer(GROUP, [EVENTS], [0])
         await self._begin(consumer)
+        asyncio.get_running_loop().call_later(CATCH_UP_S, self._caught_up.set)
         reading = asyncio.create_task(self._follow(consumer))
         sending = [asyncio.create_task(self._send(lane)) for lane in self.lanes]
         stopping = asyncio.create_task(self._stop.wait())
@@ -158,8 +161,9 @@ class Notifier:
         self._log.error("alarm", alarm="messages lost", after=self._read, first=first)
         at, source = Position(self._read, 0, 0), Source(f"bus:{EVENTS}/0")
         gap = Gap(source, at, max(at, Position(first, 0, 0)), "they were gone before they were told of", self._clock())
-        for lane in self.lanes:
-            lane.upto = min(lane.upto, first - 1)
+        if first <= self._read:  # made again: its offsets are others, and nobody was told of any
+            for lane in self.lanes:
+                lane.upto = min(lane.upto, first - 1)
         self._tell(gap, source, at, gap.at_us, Message(EVENTS, 0, min(self._read + 1, first), b"", b"", gap.at_us))
         self._read = first - 1
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from tallystick.notify.kinds import Kind
 from tallystick.notify.notices import Notice
 from tallystick.notify.outbox import Message
-from tallystick.notify.told import when
+from tallystick.notify.told import shown, when
 from tallystick.recorded import iso
 
 MOST_PARTS = 20
@@ -53,7 +54,9 @@ def slack(message: Message, door: str) -> bytes:
     parts = list(_parts(message, door))
     left = len(parts) - MOST_PARTS
     blocks = [_block(lines) for lines in (parts if left <= 0 else parts[:MOST_PARTS])]
-    links = [f"<{_link(n, door)}|{n.told.about}>" for n in message.notices[:MOST_PARTS] if n.told.about]
+    links = [
+        f"<{_link(n, door)}|{_escaped(shown(n.told.about))}>" for n in message.notices[:MOST_PARTS] if n.told.about
+    ]
     if left > 0:
         blocks.append(_block(_rest(left, door)))
     if links:
@@ -76,9 +79,9 @@ def _parts(message: Message, door: str) -> Iterator[list[str]]:
         told = notice.told
         lines = [*told.lines, ("at", when(notice.at_us))]
         if told.about:
-            lines += [("request", told.about), ("link", _link(notice, door)), ("look", _look(notice))]
+            lines += [("request", shown(told.about)), ("link", _link(notice, door)), ("look", _look(notice))]
         if told.kind is Kind.OPENED:
-            lines.append(("decide", f"tallystick approve {told.about} --reason '…'   (or deny)"))
+            lines.append(("decide", f"tallystick approve {shown(told.about)} --reason '…'   (or deny)"))
         yield [told.title, *(f"{label:<11} {value}" for label, value in lines)]
     if message.more:
         yield _rest(sum(message.more.values()), door)
@@ -89,21 +92,21 @@ def _rest(count: int, door: str) -> list[str]:
 
 
 def _link(notice: Notice, door: str) -> str:
-    return f"{door.rstrip('/')}/approvals/{notice.told.about}"
+    return f"{door.rstrip('/')}/approvals/{quote(notice.told.about, safe='')}"
 
 
 def _look(notice: Notice) -> str:
-    return f"tallystick requests {notice.told.about}"
+    return f"tallystick requests {shown(notice.told.about)}"
 
 
 def _block(lines: list[str]) -> dict[str, Any]:
-    shown = "\n".join(lines)
-    fit = shown if len(shown) <= LONGEST_BLOCK else f"{shown[:LONGEST_BLOCK]}…"
+    whole = "\n".join(lines)
+    fit = whole if len(whole) <= LONGEST_BLOCK else f"{whole[:LONGEST_BLOCK]}…"
     return {"type": "section", "text": {"type": "plain_text", "text": fit, "emoji": False}}
 
 
-def _escaped(shown: str) -> str:
-    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _json(plain: Any) -> bytes:

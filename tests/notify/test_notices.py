@@ -142,6 +142,17 @@ def test_a_name_cannot_write_a_line_of_ours(where: str) -> None:
     assert not {"\x1b", "\r", "\u202e"} & set(words.text(one, DOOR))
 
 
+@pytest.mark.parametrize(
+    "body", [asked(request=ApprovalId(EVIL)), vote(ApprovalId(EVIL)), asked(signals=(EVIL,))], ids=range(3)
+)
+def test_an_id_cannot_either(body: LeafBody) -> None:
+    one = message(read([body]), 7)
+    assert len(words.title(one).splitlines()) == 1
+    assert not [line for line in words.text(one, DOOR).splitlines() if "https://evil" in line and "\\n" not in line]
+    (*_, last) = json.loads(words.slack(one, DOOR))["blocks"]
+    assert "\n" not in last["elements"][0]["text"]
+
+
 def test_a_long_name_is_cut_in_words_and_whole_for_programs() -> None:
     one = message(read([asked(subject="x" * 5000)]), 7)
     assert len(words.title(one)) < 300

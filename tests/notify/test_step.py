@@ -331,6 +331,36 @@ async def test_messages_that_the_bus_no_longer_has_are_told_of(
         assert [said["type"] for said in await told(receiver)] == ["request.opened"]
 
 
+async def test_who_had_them_already_is_not_told_again_when_another_lost_some(
+    run: Run, teller: Teller, bus: LocalBus, receiver: Receiver, secret: Secret
+) -> None:
+    with Receiver() as gone:
+        pass
+    hooks = [webhook(secret, receiver.url), webhook(secret, gone.url, name="gone")]
+    async with run(*hooks):
+        await teller.tell(asked(), asked(), asked())
+        await told(receiver, 3)
+    await bus.run(lambda db: db.execute("DELETE FROM topic_events WHERE at < (SELECT max(at) FROM topic_events)"))
+    with Receiver(port=gone.port) as back:
+        async with run(*hooks):
+            assert [said["data"].get("record") for said in await told(back, 2)] == ["Gap", None]
+            await teller.tell(last := asked())
+            assert requests(await told(receiver)) == [("opened", last.request)]
+    assert receiver.deliveries.empty()
+
+
+async def test_where_reading_never_catches_up_people_are_told_all_the_same(
+    run: Run, teller: Teller, receiver: Receiver, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "CATCH_UP_S", 0.3)
+    monkeypatch.setattr(step, "MESSAGES", 0)  # every batch is full
+    async with run(webhook(secret, receiver.url)) as notifier:
+        assert not notifier._caught_up.is_set()
+        monkeypatch.setattr(step, "MESSAGES", 1)
+        await teller.tell(asked(), asked())
+        await told(receiver, 2)
+
+
 async def test_a_channel_hears_what_it_is_for(run: Run, teller: Teller, receiver: Receiver, secret: Secret) -> None:
     wanted = Wanted(targets=frozenset({"orders-db"}), groups=frozenset({"security"}), min_score=50)
     async with run(webhook(secret, receiver.url), wanted=wanted):
