@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from approvals.votes import Settled
 from policy.signals import table
 from schemas.codec import CodecError, decode, encode
 from schemas.ids import ApprovalId
@@ -24,10 +25,10 @@ MOST_EFFECTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A request, as it was opened, and who said yes since, in order."""
+    """A request, as it was opened, and who said yes since: each one's first, in order."""
 
     asked: ApprovalRequest
-    approvers: tuple[str, ...] = ()
+    yes: tuple[Vote, ...] = ()
 
 
 class Memory:
@@ -44,10 +45,10 @@ class Memory:
         if asked.request not in self._known:
             self._put(Known(asked))
 
-    def said_yes(self, known: Known, reviewer: str) -> Known:
-        if reviewer in known.approvers:
+    def said_yes(self, known: Known, vote: Vote) -> Known:
+        if any(yes.reviewer == vote.reviewer for yes in known.yes):
             return known
-        more = replace(known, approvers=(*known.approvers, reviewer))
+        more = replace(known, yes=(*known.yes, vote))
         self._put(more)
         return more
 
@@ -58,7 +59,7 @@ class Memory:
         self.changed = True
 
     def dump(self) -> bytes:
-        rows = [[base64.b64encode(encode(k.asked)).decode(), list(k.approvers)] for k in self._known.values()]
+        rows = [[_row(known.asked), *map(_row, known.yes)] for known in self._known.values()]
         return json.dumps({"v": 1, "requests": rows}).encode()
 
     @classmethod
@@ -66,13 +67,17 @@ class Memory:
         """What cannot be read is forgotten: it is there for fuller words only."""
         known: dict[ApprovalId, Known] = {}
         try:
-            for row, approvers in json.loads(raw)["requests"]:
-                asked = decode(base64.b64decode(row))
+            for row in json.loads(raw)["requests"]:
+                asked, *yes = (decode(base64.b64decode(record)) for record in row)
                 if isinstance(asked, ApprovalRequest):
-                    known[asked.request] = Known(asked, tuple(map(str, approvers)))
+                    known[asked.request] = Known(asked, tuple(vote for vote in yes if isinstance(vote, Vote)))
         except (ValueError, KeyError, TypeError, CodecError):
             pass
         return cls(known)
+
+
+def _row(record: ApprovalRequest | Vote) -> str:
+    return base64.b64encode(encode(record)).decode()
 
 
 def opened(body: ApprovalRequest, memory: Memory) -> Told:
@@ -112,15 +117,31 @@ def voted(body: Vote, memory: Memory) -> Told | None:
     known = memory.get(body.request)
     if body.choice is not Choice.APPROVE:
         kind, words = _BY_ONE.get(body.choice, (None, ""))
-        return None if kind is None else _moved_to(kind, words, body.request, known, (body.reviewer,))
+        told = None if kind is None else _moved_to(kind, words, body.request, known, (body.reviewer,))
+        if told is None or kind is not Kind.BREAK_GLASS:
+            return told
+        review = f"tallystick review {shown(body.request)} --accept --reason '…'   (or --object)"
+        return replace(told, lines=(*told.lines, ("review", review)))
     if known is None:
         words = "Approved, perhaps not yet by all who must"
         return _moved_to(Kind.APPROVED, words, body.request, None, (body.reviewer,))
-    known = memory.said_yes(known, body.reviewer)
-    quorum = known.approvers[: known.asked.rule.quorum]
-    if len(quorum) < known.asked.rule.quorum or quorum[-1] != body.reviewer:
+    quorum = memory.said_yes(known, body).yes[: known.asked.rule.quorum]
+    if len(quorum) < known.asked.rule.quorum or quorum[-1].reviewer != body.reviewer:
         return None
-    return _moved_to(Kind.APPROVED, "Approved", body.request, known, quorum)
+    return _approved(body.request, known, quorum)
+
+
+def _approved(request: ApprovalId, known: Known, quorum: tuple[Vote, ...]) -> Told:
+    """With what all of these votes allow."""
+    settled = Settled(True, quorum, ())
+    uses, any_values = settled.uses, settled.shape is not None
+    until = when(min(vote.deadline_us for vote in quorum))
+    told = _moved_to(Kind.APPROVED, "Approved", request, known, settled.voters)
+    facts = {**told.facts, "uses": uses, "any_values": any_values, "votes_end": until}
+    if uses == 1 and not any_values:
+        return replace(told, facts=facts)
+    allowed = f"{uses} uses until {until}{', with any values' if any_values else ''}"
+    return replace(told, lines=(*told.lines, ("allowed", allowed)), facts=facts)
 
 
 _BY_ONE = {

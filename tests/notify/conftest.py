@@ -53,8 +53,8 @@ def asked(**changed: Any) -> ApprovalRequest:
     return replace(made, **changed)
 
 
-def vote(request: ApprovalId, reviewer: str = "ann", choice: Choice = Choice.APPROVE) -> Vote:
-    return Vote(request, bytes(32), reviewer, choice, bytes(32), 0, 0, bytes(64))
+def vote(request: ApprovalId, reviewer: str = "ann", choice: Choice = Choice.APPROVE, **changed: Any) -> Vote:
+    return replace(Vote(request, bytes(32), reviewer, choice, bytes(32), 0, 0, bytes(64)), **changed)
 
 
 @dataclass

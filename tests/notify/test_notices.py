@@ -24,6 +24,7 @@ from schemas.records import (
     LeafBody,
     LedgerAlive,
     MaskingFailed,
+    RelationSize,
     Resumed,
     ReviewOverdue,
     Scope,
@@ -168,6 +169,43 @@ def test_an_approval_names_who_made_it_and_what_was_asked() -> None:
     assert told.title == "Approved by ann, bob: ci/deploy on orders-db, high 80"
     assert told.facts["reviewers"] == ["ann", "bob"]
     assert (told.target, told.groups, told.score) == ("orders-db", ("dba",), 80)
+
+
+@pytest.mark.parametrize(
+    ("uses", "shapes", "allowed", "facts"),
+    [
+        ((1, 1), (None, None), None, (1, False)),
+        ((5, 3), (None, None), "3 uses until 1970-01-01T00:00:07Z", (3, False)),
+        ((5, 3), (b"s", b"s"), "3 uses until 1970-01-01T00:00:07Z, with any values", (3, True)),
+        ((2, 2), (b"s", None), "2 uses until 1970-01-01T00:00:07Z", (2, False)),
+    ],
+    ids=range(4),
+)
+def test_a_standing_approval_says_what_all_its_votes_allow(
+    uses: tuple[int, int], shapes: tuple[bytes | None, bytes | None], allowed: str | None, facts: tuple[int, bool]
+) -> None:
+    votes = [
+        vote(BOTH.request, name, uses=n, shape=shape, deadline_us=end)
+        for name, n, shape, end in zip(("ann", "bob"), uses, shapes, (9_000_000, 7_000_000), strict=True)
+    ]
+    memory = Memory()
+    read([BOTH, votes[0]], memory)
+    told = read(votes[1:], Memory.load(memory.dump()))[-1].told
+    assert dict(told.lines).get("allowed") == allowed
+    assert (told.facts["uses"], told.facts["any_values"]) == facts
+
+
+def test_broken_glass_says_how_to_review_it() -> None:
+    told = read([ONE, vote(ID, "ann", Choice.BREAK_GLASS)])[-1].told
+    assert told.title.startswith(
+        "The glass was broken, and another person must review it: let through by ann: ci/deploy"
+    )
+    assert f"tallystick review {ID} --accept --reason" in dict(told.lines)["review"]
+
+
+def test_how_many_rows_a_relation_has_is_said() -> None:
+    told = read([asked(sizes=(RelationSize("public.orders", 1_234_567),))])[-1].told
+    assert dict(told.lines)["effects"] == "delete public.orders (has about 1,200,000 rows)"
 
 
 def test_of_a_request_that_is_forgotten_the_id_is_told() -> None:
