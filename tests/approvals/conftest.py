@@ -21,7 +21,7 @@ RULE = ApproverRule("dba", ("dba", "security"), 2, 3600)
 @dataclass(frozen=True)
 class Office:
     """Reviewers: ann (in two groups) bob and cyd may vote; own is the requester's own person; guest is in no group of
-    the rule; gus neither, but may break the glass, as may own."""
+    the rule; gus neither, but may break the glass, as may cyd and own."""
 
     rule: ApproverRule = RULE
     subject: str = "ci:deploy"
@@ -31,7 +31,9 @@ class Office:
 
     def directory(self) -> Directory:
         def person(name: str, groups: tuple[str, ...], *identities: str) -> Reviewer:
-            return Reviewer(name, self.signer(name).public, groups, identities, break_glass=name in ("gus", "own"))
+            return Reviewer(
+                name, self.signer(name).public, groups, identities, break_glass=name in ("gus", "cyd", "own")
+            )
 
         return Directory(
             [

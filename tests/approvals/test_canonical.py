@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approvals.canonical import canonical
+from approvals.canonical import canonical, shape
 from schemas.judging import SessionFacts
 from schemas.records import Claim
 
@@ -111,3 +111,26 @@ def test_nothing_slides_between_text_and_bind(command: tuple, moved: bytes) -> N
     shifted = (text + moved, binds, *rest)
     longer = (text, [(moved, 0), *binds], *rest)
     assert _encode(shifted) != _encode(longer)
+
+
+SHAPE = {"normal": "delete from job_log where id = ?", "binds": 1, "param_oids": (23,), "resolved": RESOLVED}
+SHAPES = [
+    ("the text", {"normal": "delete from job_log where id > ?"}),
+    ("how many binds", {"binds": 2}),
+    ("a parameter's type", {"param_oids": (25,)}),
+    ("what a name resolved to", {"resolved": RESOLVED[:2]}),
+    ("the subject", {"facts": replace(FACTS, subject="ci:deploy2")}),
+    ("the role", {"facts": replace(FACTS, user="admin")}),
+    ("the target", {"facts": replace(FACTS, target="orders-db2")}),
+]
+
+
+@pytest.mark.parametrize(("what", "change"), SHAPES, ids=[w for w, _ in SHAPES])
+def test_a_shape_is_another_for_all_but_values(what: str, change: dict[str, object]) -> None:
+    whole: dict[str, object] = {**SHAPE, "facts": FACTS}
+    assert shape(**whole) != shape(**(whole | change))  # type: ignore[arg-type]
+
+
+def test_no_shape_is_the_bytes_of_a_command() -> None:
+    text = "delete from job_log where id = ?"
+    assert shape(text, 0, (), RESOLVED, FACTS) != canonical(text.encode(), (), (), (), RESOLVED, FACTS)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from approvals.grants import MOST_USES
-from approvals.machine import MOST_OPEN, Enter, Say, step
+from approvals.machine import KEEP_US, MOST_ANSWERED, MOST_OPEN, MOST_UNREVIEWED, Enter, Say, step
 from approvals.state import State
 from schemas.ids import RecorderId
 from schemas.records import (
@@ -22,6 +22,7 @@ from schemas.records import (
     Over,
     Pending,
     Refusal,
+    ReviewOverdue,
     Tick,
     Vote,
 )
@@ -463,3 +464,239 @@ def test_a_hold_that_comes_hours_late_is_not_asked_about(desk: Desk) -> None:
     (refusal,) = desk.give(desk.office.hold(1), 3600 + 300)
     assert refusal.state is ApprovalState.EXPIRED
     assert desk.state.requests == {}
+
+
+# --- standing approvals ------------------------------------------------------------------
+
+LIMITS = {"standing_s": 100_000, "standing_uses": 3, "any_values": True}
+
+
+def standing(desk: Desk, uses: int = 3, any_values: bool = False, **changes: Any) -> Any:
+    """The hold that it was asked for, of which the first use was granted and kept."""
+    rule = replace(desk.office.rule, **LIMITS)
+    hold = desk.office.hold(1, rule=rule, shape_key=b"k" * 32, shape=b"s" * 32, **changes)
+    desk.give(hold)
+    shape = hold.shape if any_values else None
+    for name in ("ann", "bob"):
+        said = desk.give(desk.office.vote(name, hold, uses=uses, shape=shape))
+    assert [m.use for m in said] == [1]
+    desk.over(hold, Over.KEPT)
+    return hold
+
+
+def rerun(desk: Desk, n: int, first: Any, **changes: Any) -> Any:
+    return replace(first, hold=desk.office.hold(n).hold, **changes)
+
+
+def test_a_standing_approval_is_granted_as_often_as_was_signed_and_each_use_has_its_number(desk: Desk) -> None:
+    first = standing(desk)
+    assert desk.standing(first) is ApprovalState.APPROVED
+    for n in (2, 3):
+        again = rerun(desk, n, first)
+        (grant,) = desk.give(again, n)
+        assert (type(grant), grant.use, grant.request) == (Grant, n, approval_id(first.hold))
+        desk.over(again, Over.KEPT)
+    assert desk.standing(first) is ApprovalState.USED
+    assert isinstance(desk.give(rerun(desk, 4, first), 5)[0], Pending)
+
+
+def test_uses_may_be_under_way_together_but_never_more_than_signed(desk: Desk) -> None:
+    """Two gateways, or one transaction with many commands."""
+    first = standing(desk)
+    other = RecorderId("orders-db.1.bbbbbbbb")
+    grants = [
+        desk.give(rerun(desk, n, first, recorder=recorder))[0] for n, recorder in ((2, first.recorder), (3, other))
+    ]
+    assert [g.use for g in grants] == [2, 3]
+    assert desk.standing(first) is ApprovalState.RESERVED
+    assert isinstance(desk.give(rerun(desk, 4, first))[0], Pending)
+    desk.over(rerun(desk, 2, first), Over.UNDONE)
+    assert desk.standing(first) is ApprovalState.APPROVED
+    assert [g.use for g in desk.give(rerun(desk, 5, first))] == [2], "the use that left nothing behind comes again"
+
+
+def test_holds_that_wait_get_a_use_each_and_the_others_are_refused(desk: Desk) -> None:
+    rule = replace(desk.office.rule, **LIMITS)
+    holds = [desk.office.hold(n, rule=rule) for n in range(1, 5)]
+    for hold in holds:
+        desk.give(hold)
+    said = [m for name in ("ann", "bob") for m in desk.give(desk.office.vote(name, holds[0], uses=3))]
+    assert [type(m) for m in said] == [Grant, Grant, Grant, Refusal]
+    assert [m.use for m in said[:3]] == [1, 2, 3]
+
+
+def test_it_lives_as_long_as_its_votes_say_and_longer_than_a_usual_one(desk: Desk) -> None:
+    rule = replace(desk.office.rule, **LIMITS)
+    hold = desk.office.hold(1, rule=rule, lookup_only=True)
+    desk.give(hold)
+    desk.give(desk.office.vote("ann", hold, uses=2, until_s=50_000))
+    desk.give(desk.office.vote("bob", hold, uses=3, until_s=60_000))
+    desk.give(Tick(), 49_999)
+    assert desk.standing(hold) is ApprovalState.APPROVED
+    desk.give(Tick(), 50_000)
+    assert desk.standing(hold) is ApprovalState.EXPIRED
+
+
+def test_other_values_only_where_all_votes_leave_them_free(desk: Desk) -> None:
+    first = standing(desk, any_values=True)
+    other = rerun(desk, 2, first, match_key=b"2" * 32, commitment=b"2" * 32)
+    (grant,) = desk.give(other)
+    assert (type(grant), grant.commitment) == (Grant, first.commitment)
+    for n, shape_key in ((3, b"l" * 32), (4, None)):  # another shape; and one whose values decide what it does
+        stranger = rerun(desk, n, first, match_key=bytes([n]) * 32, shape_key=shape_key)
+        assert isinstance(desk.give(stranger)[0], Pending)
+
+
+def test_without_that_other_values_are_another_command(desk: Desk) -> None:
+    first = standing(desk)
+    assert isinstance(desk.give(rerun(desk, 2, first, match_key=b"2" * 32))[0], Pending)
+
+
+def test_a_vote_with_another_requests_shape_does_not_count(desk: Desk) -> None:
+    hold = desk.office.hold(1, rule=replace(desk.office.rule, **LIMITS), shape_key=b"k" * 32, shape=b"s" * 32)
+    desk.give(hold)
+    desk.give(desk.office.vote("ann", hold, shape=b"t" * 32))
+    assert desk.state.ignored_votes == 1
+
+
+NARROWER: list[dict[str, Any]] = [{"standing_s": 0}, {"standing_uses": 2}, {"any_values": False}]
+
+
+@pytest.mark.parametrize("change", NARROWER, ids=[next(iter(c)) for c in NARROWER])
+def test_where_the_policy_allows_less_by_now_it_is_superseded(desk: Desk, change: dict[str, Any]) -> None:
+    first = standing(desk)
+    assert isinstance(desk.give(rerun(desk, 2, first, rule=replace(first.rule, **change)))[-1], Pending)
+    assert desk.standing(first) is ApprovalState.SUPERSEDED
+
+
+def test_revoked_it_is_over_at_once_whatever_runs(desk: Desk) -> None:
+    first = standing(desk)
+    running = rerun(desk, 2, first)
+    desk.give(running)
+    revoke(desk, first)
+    assert desk.standing(first) is ApprovalState.REVOKED
+    desk.over(running, Over.UNDONE)
+    assert desk.standing(first) is ApprovalState.REVOKED
+    assert isinstance(desk.give(rerun(desk, 3, first))[0], Pending)
+
+
+def test_it_remembers_what_runs_and_not_all_that_ran(desk: Desk) -> None:
+    rule = replace(desk.office.rule, **(LIMITS | {"standing_uses": MOST_ANSWERED + 20}))
+    hold = desk.office.hold(1, rule=rule)
+    desk.give(hold)
+    for name in ("ann", "bob"):
+        desk.give(desk.office.vote(name, hold, uses=MOST_ANSWERED + 20))
+    for n in range(2, MOST_ANSWERED + 10):  # the first runs all the time
+        again = rerun(desk, n, hold)
+        desk.give(again)
+        desk.over(again, Over.KEPT)
+    request = desk.state.requests[approval_id(hold.hold)]
+    assert len(request.holds) == MOST_ANSWERED + 1
+    desk.over(hold, Over.UNDONE)
+    assert desk.state.requests[request.id].running == frozenset()
+
+
+# --- broken glass --------------------------------------------------------------------------
+
+GLASS: dict[str, Any] = {"break_glass": True, "review_s": 600}
+
+
+def broken(desk: Desk, n: int = 1, **changes: Any) -> Any:
+    hold = desk.office.hold(n, rule=replace(desk.office.rule, **GLASS), **changes)
+    desk.give(hold)
+    return hold
+
+
+def by(desk: Desk, hold: Any, name: str, choice: Choice = Choice.BREAK_GLASS, at_s: float = 0) -> list[Any]:
+    return desk.give(desk.office.vote(name, hold, choice), at_s)
+
+
+def test_one_person_lets_it_through_alone_and_once(desk: Desk) -> None:
+    hold = broken(desk)
+    (grant,) = by(desk, hold, "gus")
+    assert [(v.reviewer, v.choice) for v in grant.votes] == [("gus", Choice.BREAK_GLASS)]
+    desk.over(hold, Over.KEPT)
+    assert desk.standing(hold) is ApprovalState.USED
+    assert isinstance(desk.give(rerun(desk, 2, hold))[0], Pending)
+
+
+@pytest.mark.parametrize("name", ["ann", "own", "guest", "mallory"])
+def test_who_has_no_right_to_breaks_nothing(desk: Desk, name: str) -> None:
+    hold = broken(desk)
+    assert by(desk, hold, name) == []
+    assert (desk.standing(hold), desk.state.ignored_votes) == (ApprovalState.PENDING, 1)
+
+
+def test_nothing_is_broken_where_the_rule_does_not_say_so_nor_after_a_no(desk: Desk) -> None:
+    plain, denied = desk.office.hold(1), broken(desk, 2, match_key=b"d" * 32)
+    desk.give(plain)
+    assert by(desk, plain, "gus") == []
+    by(desk, denied, "ann", Choice.DENY)
+    assert by(desk, denied, "gus") == []
+    assert desk.standing(denied) is ApprovalState.DENIED
+
+
+def test_the_review_is_another_persons_and_one(desk: Desk) -> None:
+    hold = broken(desk)
+    by(desk, hold, "gus")
+    desk.over(hold, Over.KEPT)
+    for name in ("gus", "own", "guest", "mallory"):  # of no group, whose own it is, a stranger
+        by(desk, hold, name, Choice.ACCEPT)
+        assert desk.entered == []
+    by(desk, hold, "cyd", Choice.OBJECT, at_s=500_000)
+    (vote,) = [b for b in desk.entered if isinstance(b, Vote)]
+    assert (vote.reviewer, vote.choice, vote.reason) == ("cyd", Choice.OBJECT, "")
+    by(desk, hold, "ann", Choice.ACCEPT, at_s=500_001)
+    assert desk.entered == []
+
+
+def test_who_broke_it_does_not_review_it(desk: Desk) -> None:
+    hold = broken(desk)
+    by(desk, hold, "cyd")
+    by(desk, hold, "cyd", Choice.ACCEPT)
+    assert desk.entered == []
+    by(desk, hold, "bob", Choice.ACCEPT)
+    assert [type(b) for b in desk.entered] == [Vote]
+
+
+def test_a_review_of_what_nobody_broke_is_none(desk: Desk) -> None:
+    hold = broken(desk)
+    by(desk, hold, "ann", Choice.ACCEPT)
+    assert (desk.entered, desk.state.ignored_votes) == ([], 1)
+
+
+def test_it_is_kept_until_it_is_reviewed_and_said_once_when_that_is_late(desk: Desk) -> None:
+    hold = broken(desk)
+    by(desk, hold, "gus")
+    desk.over(hold, Over.KEPT)
+    desk.give(Tick(), 599)
+    assert desk.entered == []
+    desk.give(Tick(), 600)
+    request = approval_id(hold.hold)
+    assert desk.entered == [ReviewOverdue(request, "gus", T0 + 600 * SECOND, T0 + 600 * SECOND)]
+    desk.give(Tick(), 10_000_000)
+    assert desk.entered == []
+    assert desk.state.requests[request].unreviewed
+    by(desk, hold, "bob", Choice.ACCEPT, at_s=10_000_001)
+    assert not desk.state.requests[request].unreviewed
+    desk.give(Tick(), 10_000_002 + KEEP_US // SECOND)
+    assert request not in desk.state.requests
+
+
+def test_glass_that_is_never_used_is_reviewed_too(desk: Desk) -> None:
+    hold = broken(desk, lookup_only=True)
+    by(desk, hold, "gus")
+    desk.give(Tick(), 4_000)
+    assert desk.standing(hold) is ApprovalState.EXPIRED
+    assert desk.state.requests[approval_id(hold.hold)].unreviewed
+
+
+def test_only_so_much_is_broken_without_a_review(desk: Desk) -> None:
+    for n in range(1, MOST_UNREVIEWED + 2):
+        hold = broken(desk, n, match_key=n.to_bytes(32, "big"))
+        by(desk, hold, "gus")
+        desk.over(hold, Over.KEPT)
+    assert desk.standing(hold) is ApprovalState.PENDING
+    by(desk, desk.office.hold(1, rule=hold.rule), "ann", Choice.ACCEPT)
+    by(desk, hold, "gus")
+    assert desk.standing(hold) is ApprovalState.APPROVED

@@ -30,13 +30,14 @@ COMMITMENT = bytes(range(32))
 NOW, LATER = 1_000_000, 2_000_000
 SUBJECT = "ci:deploy"
 RULE = ApproverRule("dba", ("dba", "security"), 2, 3600)
-KEYS = {name: Signer(name, bytes([n]) * 32) for n, name in enumerate(["ann", "bob", "eve", "own", "guest"], 1)}
+KEYS = {name: Signer(name, bytes([n]) * 32) for n, name in enumerate(["ann", "bob", "eve", "own", "guest", "gus"], 1)}
 DIRECTORY = Directory(
     [
         Reviewer("ann", KEYS["ann"].public, ("dba", "security")),
         Reviewer("bob", KEYS["bob"].public, ("security",)),
-        Reviewer("own", KEYS["own"].public, ("dba",), identities=(SUBJECT,)),
+        Reviewer("own", KEYS["own"].public, ("dba",), identities=(SUBJECT,), break_glass=True),
         Reviewer("guest", KEYS["guest"].public, ("readers",)),
+        Reviewer("gus", KEYS["gus"].public, ("on-call",), break_glass=True),
     ]
 )
 
@@ -166,3 +167,119 @@ def test_the_outcome_is_the_same_in_any_order_and_is_the_models(votes: list[Vote
             assert len(set(said.voters)) == (1 if denied else quorum)
         again = settles(REQUEST, COMMITMENT, said.votes, DIRECTORY, rule, SUBJECT, NOW)
         assert type(again) is type(said)
+
+
+# --- standing approvals ------------------------------------------------------------------
+
+SHAPE = bytes(range(32, 64))
+DAY = 86_400_000_000
+STANDING = replace(RULE, quorum=1, standing_s=86_400, standing_uses=10, any_values=True)
+
+
+def test_a_vote_of_the_first_release_is_still_one() -> None:
+    """Its message must never change: this signature is that release's own."""
+    old = vote("ann", reason="INC-7")
+    assert old.signature.hex() == (
+        "4531fd1c8a36bbb9c460ad34a2426a3709111e489812d82da4cb9fa9bfd3daa2"
+        "13a5820627d71b6a9313d7b1369004efe26f24b5fd8433f7441dabe603e1eb0d"
+    )
+
+
+def test_a_quorum_allows_the_narrowest_of_its_votes() -> None:
+    two = replace(STANDING, quorum=2)
+    both = say(vote("ann", uses=5, shape=SHAPE), vote("bob", uses=3, shape=SHAPE), rule=two)
+    assert isinstance(both, Settled)
+    assert (both.uses, both.shape) == (3, SHAPE)
+    for narrow in (vote("bob"), vote("bob", uses=9), vote("bob", uses=9, shape=bytes(32))):
+        said = say(vote("ann", uses=5, shape=SHAPE), narrow, rule=two)
+        assert isinstance(said, Settled)
+        assert (said.uses, said.shape) == (min(5, narrow.uses), None)
+
+
+BEYOND = [
+    (Why.STANDING, vote("ann", uses=2), RULE),
+    (Why.STANDING, vote("ann", shape=SHAPE), RULE),
+    (Why.STANDING, vote("ann", uses=11), STANDING),
+    (Why.STANDING, vote("ann", uses=0), STANDING),
+    (Why.STANDING, vote("ann", uses=2, shape=SHAPE), replace(STANDING, any_values=False)),
+    (Why.STANDING, vote("ann", uses=2, deadline_us=NOW + DAY + 11 * 60_000_000), STANDING),
+    (Why.SIGNATURE, replace(vote("ann", uses=2), uses=3), STANDING),
+    (Why.SIGNATURE, replace(vote("ann", uses=2), uses=1), STANDING),
+    (Why.SIGNATURE, replace(vote("ann"), uses=2), STANDING),
+    (Why.SIGNATURE, replace(vote("ann"), shape=SHAPE), STANDING),
+    (Why.SIGNATURE, replace(vote("ann", shape=bytes(32)), shape=SHAPE), STANDING),
+    (Why.SIGNATURE, replace(vote("ann", shape=SHAPE), shape=None), STANDING),
+]
+
+
+@pytest.mark.parametrize(("why", "bad", "rule"), BEYOND, ids=[f"{n}-{w.name}" for n, (w, _, _) in enumerate(BEYOND)])
+def test_a_vote_beyond_the_rule_or_beyond_its_signature_does_not_count(why: Why, bad: Vote, rule: ApproverRule) -> None:
+    said = say(bad, rule=replace(rule, quorum=1))
+    assert isinstance(said, Open)
+    assert [i.why for i in said.ignored] == [why]
+
+
+def test_a_standing_vote_within_the_rule_counts() -> None:
+    said = say(vote("ann", uses=10, shape=SHAPE, deadline_us=NOW + DAY), rule=STANDING)
+    assert isinstance(said, Settled)
+    assert (said.uses, said.shape) == (10, SHAPE)
+
+
+# --- broken glass --------------------------------------------------------------------------
+
+GLASS = replace(RULE, break_glass=True, review_s=60)
+WORDS = "the disk is full"
+
+
+def test_one_who_has_the_right_approves_alone_and_a_no_still_wins() -> None:
+    alone = vote("gus", Choice.BREAK_GLASS, reason=WORDS)
+    said = say(alone, rule=GLASS)
+    assert isinstance(said, Settled)
+    assert (said.approved, said.break_glass, said.voters) == (True, True, ("gus",))
+    for no in (vote("ann", Choice.DENY), vote("ann", Choice.REVOKE)):
+        denied = say(alone, no, rule=GLASS)
+        assert isinstance(denied, Settled)
+        assert not denied.approved
+    usual = say(alone, vote("ann"), vote("bob"), rule=GLASS)
+    assert isinstance(usual, Settled)
+    assert not usual.break_glass, "where the quorum said yes, nothing was broken"
+
+
+BROKEN = [
+    (Why.GLASS, vote("ann", Choice.BREAK_GLASS, reason=WORDS), GLASS),
+    (Why.GLASS, vote("gus", Choice.BREAK_GLASS, reason=WORDS), RULE),
+    (Why.UNKNOWN, vote("eve", Choice.BREAK_GLASS, reason=WORDS), GLASS),
+    (Why.OWN, vote("own", Choice.BREAK_GLASS, reason=WORDS), GLASS),
+    (Why.LATE, vote("gus", Choice.BREAK_GLASS, reason=WORDS, deadline_us=NOW), GLASS),
+    (Why.NO_REASON, vote("gus", Choice.BREAK_GLASS), GLASS),
+    (Why.FEW_WORDS, vote("gus", Choice.BREAK_GLASS, reason="urgent, please"), GLASS),
+    (
+        Why.STANDING,
+        vote("gus", Choice.BREAK_GLASS, reason=WORDS, uses=2),
+        replace(GLASS, standing_uses=5, standing_s=9),
+    ),
+    (Why.SIGNATURE, replace(vote("gus", Choice.REVOKE, reason=WORDS), choice=Choice.BREAK_GLASS), GLASS),
+    (Why.SIGNATURE, replace(vote("eve", Choice.BREAK_GLASS, reason=WORDS), reviewer="gus"), GLASS),
+    (Why.OTHER_COMMAND, vote("gus", Choice.BREAK_GLASS, reason=WORDS, commitment=bytes(32)), GLASS),
+    (Why.GROUP, vote("gus"), GLASS),
+]
+
+
+@pytest.mark.parametrize(("why", "bad", "rule"), BROKEN, ids=[f"{n}-{w.name}" for n, (w, _, _) in enumerate(BROKEN)])
+def test_glass_that_is_not_broken_rightly_lets_nothing_through(why: Why, bad: Vote, rule: ApproverRule) -> None:
+    said = say(bad, rule=rule)
+    assert isinstance(said, Open)
+    assert [i.why for i in said.ignored] == [why]
+
+
+def test_the_rule_may_let_somebody_break_it_for_their_own() -> None:
+    own = vote("own", Choice.BREAK_GLASS, reason=WORDS)
+    assert isinstance(say(own, rule=replace(GLASS, break_glass_own=True)), Settled)
+
+
+@pytest.mark.parametrize("choice", [Choice.ACCEPT, Choice.OBJECT])
+def test_a_review_is_neither_a_yes_nor_a_no(choice: Choice) -> None:
+    said = say(vote("bob", choice, reason=WORDS, deadline_us=0), vote("ann"), rule=replace(GLASS, quorum=1))
+    assert isinstance(said, Settled)
+    assert said.voters == ("ann",)
+    assert not said.ignored

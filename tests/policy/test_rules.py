@@ -147,6 +147,15 @@ def edited(old: str, new: str) -> str:
         (edited("expires: 30m", "expires: 90d"), "up to 30d"),
         (edited("expires: 30m", "expires: 0m"), "up to 30d"),
         (edited("groups: [dba, oncall]", "groups: []"), "nobody could approve"),
+        (edited("expires: 30m", "expires: 30m, standing: {max_days: 7}"), "'max_uses' is missing"),
+        (edited("expires: 30m", "expires: 30m, standing: {max_days: 0, max_uses: 5}"), "must be 1 to 366"),
+        (edited("expires: 30m", "expires: 30m, standing: {max_days: 7, max_uses: 1}"), "must be 2 to 500"),
+        (edited("expires: 30m", "expires: 30m, standing: {max_days: 7, max_uses: 501}"), "must be 2 to 500"),
+        (edited("expires: 30m", "expires: 30m, standing: true"), "must be a mapping"),
+        (edited("expires: 30m", "expires: 30m, break_glass: {review: 1h}"), "did you mean 'review_within'?"),
+        (edited("expires: 30m", "expires: 30m, break_glass: yes"), "true or false"),
+        (edited("expires: 30m", "expires: 30m, break_glass: true"), "no reviewer has `break_glass: true`"),
+        (edited("identities: [alice-ci]", "break_glass: on"), "true or false"),
         (edited(OTHER, KEY), "another reviewer has this key"),
         (edited("name: bob", "name: alice"), "listed twice"),
         (edited(OTHER, "ed25519:AAAA"), "32 bytes"),
@@ -213,3 +222,31 @@ def test_commands_alike_in_what_the_rules_ask_are_decided_once() -> None:
     assert found.decide(dataclasses.replace(context(), score=71)).rule == "a"
     assert found.decide(dataclasses.replace(context(), score=71, complete=False)).rule == rules.OTHERWISE
     assert len(found._decided) == 3
+
+
+def test_what_a_rule_allows_beyond_one_use_and_beyond_its_quorum() -> None:
+    (plain, _) = parse(FULL).approvers
+    assert (plain.standing_s, plain.standing_uses, plain.any_values, plain.break_glass) == (0, 0, False, False)
+    more = edited("expires: 30m", "expires: 30m, standing: {max_days: 7, max_uses: 40}, break_glass: true")
+    more = more.replace("identities: [alice-ci]", "identities: [alice-ci], break_glass: true")
+    found = parse(more)
+    dba = found.approvers[1]
+    assert (dba.standing_s, dba.standing_uses, dba.any_values) == (7 * 86_400, 40, False)
+    assert (dba.break_glass, dba.break_glass_own, dba.review_s) == (True, False, 86_400)
+    assert [r.break_glass for r in found.reviewers] == [True, False]
+    said = more.replace("break_glass: true}}", "break_glass: {own: true, review_within: 8h}}")
+    said = said.replace(
+        "max_uses: 40}, break_glass: true", "max_uses: 40}, break_glass: {own: true, review_within: 8h}"
+    )
+    dba = parse(said).approvers[1]
+    assert (dba.break_glass, dba.break_glass_own, dba.review_s) == (True, True, 8 * 3_600)
+
+
+def test_who_breaks_the_glass_must_not_be_the_only_one_who_could_review_it() -> None:
+    text = edited("quorum: 2, expires: 30m, reason_required: true", "quorum: 1, expires: 30m, break_glass: true")
+    text = text.replace("identities: [alice-ci]", "break_glass: true")
+    assert parse(text).approvers
+    alone = text.replace("groups: [oncall]}", "groups: [other]}")
+    assert alone != text
+    with pytest.raises(RulesInvalid, match="nobody else in its groups could review"):
+        parse(alone)
