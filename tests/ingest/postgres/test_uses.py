@@ -200,3 +200,13 @@ def test_what_was_released_is_known_after_a_restart(tmp_path: Path) -> None:
         uses.write(REQUEST)
         uses.undone(REQUEST)
     assert not UsedRequests(tmp_path / "used").may_release(REQUEST)
+
+
+def test_each_use_of_a_standing_approval_is_known_after_a_restart(tmp_path: Path) -> None:
+    uses = UsedRequests(tmp_path / "used")
+    for number in (1, 2):
+        uses.release(REQUEST, number)
+        uses.write(REQUEST, number)
+    uses.undone(REQUEST, 1)
+    again = UsedRequests(tmp_path / "used")
+    assert [again.may_release(REQUEST, number) for number in (1, 2, 3)] == [True, False, True]
