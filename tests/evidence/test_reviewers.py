@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from approvals.votes import cast
 from evidence.reviewers import Row, count
 from schemas.ids import ApprovalId, HoldId, Position, SessionId, Source
@@ -41,6 +43,20 @@ def test_each_reviewers_rate_and_median_by_the_buss_clock() -> None:
         Row("ann", decided=3, approved=2, denied=1, revoked=0, hasty=2, median_us=9 * SECOND),
         Row("bob", decided=1, approved=0, denied=1, revoked=1, hasty=0, median_us=60 * SECOND),
         Row("cyd", decided=0, approved=0, denied=0, revoked=1, hasty=0, median_us=0),
+    ]
+
+
+def test_standing_votes_and_broken_glass_are_counted_and_reviews_are_no_decisions() -> None:
+    wide = replace(said(1, 130, "ann").body, uses=30)  # type: ignore[type-var]
+    found = count(
+        [
+            *(asked(1, 100), entry(130, wide), asked(2, 200), said(2, 230, "gus", Choice.BREAK_GLASS)),
+            *(said(2, 300, "ann", Choice.OBJECT),),
+        ]
+    )
+    assert found == [
+        Row("ann", decided=1, approved=1, denied=0, revoked=0, hasty=0, median_us=30 * SECOND, standing=1),
+        Row("gus", decided=1, approved=0, denied=0, revoked=0, hasty=0, median_us=30 * SECOND, alone=1),
     ]
 
 

@@ -45,6 +45,7 @@ from schemas.records import (
     Result,
     SessionClosed,
     SessionOpened,
+    Vote,
 )
 from seal.keyfiles import enrolment_message
 from seal.sign import Domain, Signer
@@ -317,3 +318,93 @@ def test_the_population_counts_every_kind_and_what_beats_know_more(tmp_path: Pat
 @pytest.mark.parametrize(("value", "text"), [("=1", "'=1"), ("-x", "'-x"), ("@a", "'@a"), (-1, "-1"), ("ok", "ok")])
 def test_no_cell_is_a_formula(value: object, text: str) -> None:
     assert cell(value) == text
+
+
+# --- standing approvals and broken glass ----------------------------------------------------
+
+BOB = Signer("bob", bytes(range(3, 35)))
+WIDE = replace(RULE, standing_s=9, standing_uses=3, break_glass=True, review_s=60)
+MORE = (*REVIEWERS, Reviewer("bob", BOB.public, ("on-call",), break_glass=True))
+
+
+def approved(votes: tuple[Vote, ...], *after: object, use: int = 1, glass: bool = False) -> list[object]:
+    """The usual bodies, approved so."""
+    made: list[object] = []
+    for body in bodies():
+        if isinstance(body, ApprovalRequest):
+            made += [replace(body, rule=WIDE), *votes]
+        elif isinstance(body, Grant):
+            made.append(replace(body, votes=votes, use=use))
+        elif isinstance(body, Released):
+            made += [replace(body, use=use, break_glass=glass), *after]
+        else:
+            made.append(body)
+    return made
+
+
+def says(who: Signer, choice: Choice = Choice.APPROVE, uses: int = 1) -> Vote:
+    return replace(cast(who, REQUEST, COMMITMENT, choice, 900, "it is agreed so", 50, uses), reason="")
+
+
+def tried(tmp_path: Path, all_bodies: list[object]) -> Code:
+    made, w = bundle(tmp_path, all_bodies, MORE)
+    return code(tmp_path, made, w)
+
+
+def again(n: int, use: int) -> list[object]:
+    """Another run on the same approval."""
+    hold = HoldId(f"hold-{n:032x}")
+    grant = Grant(hold, GATEWAY, REQUEST, HOLD, COMMITMENT, (says(ANN, uses=3),), 900, 62, use=use)
+    return [grant, Released(hold, REQUEST, COMMITMENT, ("p1",), 63, use)]
+
+
+@pytest.mark.parametrize(
+    ("uses", "found"),
+    [((2, 3), Code.VALID), ((2, 2), Code.EXTRA), ((2, 4), Code.ALTERED), ((2, 0), Code.ALTERED)],
+    ids=str,
+)
+def test_the_uses_of_a_standing_approval_are_counted(tmp_path: Path, uses: tuple[int, int], found: Code) -> None:
+    more = [*again(2, uses[0]), *again(3, uses[1])]
+    assert tried(tmp_path, approved((says(ANN, uses=3),), *more)) is found
+
+
+def test_a_standing_approval_is_in_the_report(tmp_path: Path) -> None:
+    made, _ = bundle(tmp_path, approved((says(ANN, uses=3),), *again(2, 2)), MORE)
+    parts = archive.unpack(made).parts
+    assert b"2 of 3" in parts["index.html"]
+    assert b"ann: approve 3 uses until" in parts["index.html"]
+    assert parts["standing.csv"].splitlines()[1].startswith(REQUEST.encode() + b",ci,orders")
+
+
+GLASS = says(BOB, Choice.BREAK_GLASS)
+BROKEN: list[tuple[str, list[object], Code]] = [
+    ("as it should be", approved((GLASS,), glass=True), Code.VALID),
+    ("and reviewed", approved((GLASS,), says(ANN, Choice.OBJECT), glass=True), Code.VALID),
+    ("a release that hides it", approved((GLASS,)), Code.MISSING),
+    ("by who has no right to", approved((says(ANN, Choice.BREAK_GLASS),), glass=True), Code.ALTERED),
+    ("by another key", approved((replace(says(ANN, Choice.BREAK_GLASS), reviewer="bob"),), glass=True), Code.ALTERED),
+    ("reviewed by who broke it", approved((GLASS,), says(BOB, Choice.ACCEPT), glass=True), Code.ALTERED),
+    ("a forged review", approved((GLASS,), replace(says(BOB, Choice.ACCEPT), reviewer="ann"), glass=True),
+     Code.ALTERED),
+    ("a review of nothing", approved((says(ANN),), says(ANN, Choice.ACCEPT)), Code.MISSING),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("all_bodies", "found"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])
+def test_broken_glass_is_checked_as_the_gateway_does(tmp_path: Path, all_bodies: list[object], found: Code) -> None:
+    assert tried(tmp_path, all_bodies) is found
+
+
+def test_broken_glass_is_named_in_each_period_until_it_is_reviewed(tmp_path: Path) -> None:
+    def page(place: Path, *after: object) -> bytes:
+        w = ledger(place, approved((GLASS,), *after, glass=True))
+        later = Query(1_000_000, 2_000_000, "seed", 2)
+        made = build(FileStore(place), "0", w.key, LOG, later, Keys(ROOT.public, MORE), None)
+        return archive.unpack(made).parts["index.html"]
+
+    assert b"<b>due</b>" in page(tmp_path / "open")
+    assert b"BREAK-GLASS" not in page(tmp_path / "reviewed", says(ANN, Choice.ACCEPT))
+    made, _ = bundle(tmp_path / "now", approved((GLASS,), says(ANN, Choice.ACCEPT), glass=True), MORE)
+    parts = archive.unpack(made).parts
+    assert b"accept by ann" in parts["index.html"]
+    assert b"BREAK-GLASS: one person approved alone" in parts["exceptions.csv"]

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,25 @@ class Approvals:
     def step(self, given: HoldRaised | HoldEnded | Vote | BootStarted | Tick) -> None:
         self.state, _ = step(self.state, given, time.time_ns() // 1000 + self.later_us, self.directory)
 
-    def raised(self, text: str = "DELETE FROM job_log", params: Sequence[str] = (), quorum: int = 1) -> None:
+    def raised(
+        self,
+        text: str = "DELETE FROM job_log",
+        params: Sequence[str] = (),
+        quorum: int = 1,
+        shape: bytes | None = None,
+        **allowed: Any,
+    ) -> None:
         now = time.time_ns() // 1000
-        plain = json.dumps({"command": {"text": text, "params": list(params)}}).encode()
+        shown = {"command": {"text": text, "params": list(params)}, "free": [f"$1 in WHERE id{EVIL} = ..."]}
+        plain = json.dumps(shown).encode()
         sealed = content.encrypt(KEY, hold_place(HOLD), plain)
         self.step(
             HoldRaised(
                 HOLD, RecorderId("db.0.aaaaaaaa"), 0, SessionId("db.0.aaaaaaaa/0/1"), "ci/deploy", "orders-db",
-                "production", b"m" * 32, COMMITMENT, ApproverRule("destructive", ("dba",), quorum, 3600),
+                "production", b"m" * 32, COMMITMENT, ApproverRule("destructive", ("dba",), quorum, 3600, **allowed),
                 (Effect("delete", "public.job_log"),), True, 80, Band.HIGH, ("Loss:Postgres/DeleteAll",), "v", now,
-                now + 300 * 10**6, False, sealed, b"", sizes=(RelationSize("public.job_log", 1204),),
+                now + 300 * 10**6, False, sealed, b"", (), None if shape is None else b"k" * 32, shape,
+                (RelationSize("public.job_log", 1204),),
             )
         )  # fmt: skip
 
@@ -112,10 +122,11 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     public = {name: keyfiles.new_reviewer(tmp_path / f"{name}.key") for name in ("ann", "bob", "eve")}
-    people = "".join(f'  - {{name: {n}, key: "{public[n]}", groups: [dba, reviewers]}}\n' for n in ("ann", "bob"))
-    (tmp_path / "policy.yaml").write_text(f"reviewers:\n{people}rules: []\notherwise: allow\n")
+    listed = "".join(f'  - {{name: {n}, key: "{public[n]}", groups: [dba, reviewers]}}\n' for n in ("ann", "bob"))
+    (tmp_path / "policy.yaml").write_text(f"reviewers:\n{listed}rules: []\notherwise: allow\n")
     known = [keyfiles.load_reviewer(tmp_path / f"{n}.key", n) for n in ("ann", "bob")]
-    approvals = Approvals(Directory([Reviewer(s.name, s.public, ("dba",)) for s in known]))
+    people = [Reviewer(s.name, s.public, ("dba",), break_glass=s.name == "bob") for s in known]
+    approvals = Approvals(Directory(people))
     listening = socket.create_server(("127.0.0.1", 0))
     host, port = listening.getsockname()
     approvals.url = f"http://{host}:{port}"
@@ -212,6 +223,81 @@ def test_a_revocation_takes_back_what_others_approved(desk: Desk) -> None:
     assert "your revoke is counted; the request is revoked" in said
     assert "nothing to revoke" in desk.run("revoke", REQUEST, "--reason", "x", "--yes", code=1)
     assert [v.choice for v in desk.approvals.votes] == [Choice.APPROVE, Choice.REVOKE]
+
+
+# --- standing approvals and broken glass ----------------------------------------------------
+
+STANDING = {"standing_s": 7 * 86_400, "standing_uses": 30, "any_values": True}
+SHAPE = bytes(range(100, 132))
+
+
+def day(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d")
+
+
+def test_a_standing_approval_shows_what_is_free_and_signs_no_more_than_was_said(desk: Desk) -> None:
+    desk.approvals.raised("DELETE FROM job_log WHERE id = $1", ["7"], shape=SHAPE, **STANDING)
+    more = ("--standing", "--until", day(3), "--uses", "5")
+    shown = desk.run("approve", REQUEST, "--reason", "nightly", "--yes", *more, "--any-values")
+    for said in (
+        "up to 30 uses in 7 days, with any values", "free        $1 in WHERE id", "only with --any-values",
+        f"you allow   5 uses until {day(4)}T00:00:00Z, with any values in the free places",
+        "the request is approved (standing: used 0 of 5, any values)",
+    ):  # fmt: skip
+        assert said in shown
+    (vote,) = desk.approvals.votes
+    assert (vote.uses, vote.shape, vote.commitment) == (5, SHAPE, COMMITMENT)
+    assert "approved (standing: used 0 of 5, any values)" in desk.run("requests")
+
+
+def test_without_any_values_these_alone_are_signed(desk: Desk) -> None:
+    desk.approvals.raised(shape=SHAPE, quorum=2, **STANDING)
+    shown = desk.run(
+        "approve", REQUEST, "--reason", "n", "--yes", "--standing", "--until", day(1) + "T00:00:00Z", "--uses", "2"
+    )
+    assert "with exactly these values" in shown
+    assert [(v.uses, v.shape) for v in desk.approvals.votes] == [(2, None)]
+
+
+WRONG = [
+    (("--standing", "--uses", "2"), 2, "say until when, and how often"),
+    (("--uses", "2"), 2, "add --standing"),
+    (("--any-values",), 2, "add --standing"),
+    (("--standing", "--uses", "2", "--until", "tomorrow"), 2, "not a day or a time"),
+    (("--standing", "--uses", "31", "--until", day(1)), 1, "at most 30"),
+    (("--standing", "--uses", "2", "--until", day(8)), 1, "at most 7 days"),
+    (("--standing", "--uses", "2", "--until", "2020-01-01"), 1, "at most 7 days"),
+    (("--standing", "--uses", "2", "--until", day(1), "--any-values"), 1, "does not allow it"),
+]
+
+
+def test_what_the_rule_does_not_allow_is_not_signed(desk: Desk) -> None:
+    desk.approvals.raised(**STANDING)
+    for more, code, why in WRONG:
+        assert why in desk.run("approve", REQUEST, "--reason", "x", "--yes", *more, code=code), more
+    assert desk.approvals.votes == []
+
+
+def test_glass_is_broken_by_who_may_and_reviewed_by_another(desk: Desk) -> None:
+    desk.approvals.raised(quorum=2, break_glass=True, review_s=60)
+    assert "there is nothing to review" in desk.run(
+        "review", REQUEST, "--accept", "--reason", "it was right so", "--yes", code=1
+    )
+    said = desk.run("break-glass", REQUEST, "--reason", "the disk is full", "--yes", code=1)
+    assert "may not break the glass" in said
+    said = desk.run("break-glass", REQUEST, "--reason", "the disk is full", "--yes", key=desk.key("bob"))
+    assert "glass       may be broken" in said
+    assert "the request is reserved BREAK-GLASS, review due" in said
+    assert desk.run("wait", REQUEST) == f"{REQUEST}: reserved\n"
+    mine = ("review", REQUEST, "--accept", "--reason", "it was right so", "--yes")
+    assert "nobody approves their own" in desk.run(*mine, key=desk.key("bob"), code=1)
+    desk.approvals.later_us = 61 * 10**6
+    desk.approvals.step(Tick())
+    assert "BREAK-GLASS, review OVERDUE" in desk.run("requests")
+    said = desk.run("review", REQUEST, "--object", "--reason", "it was not full", "--yes")
+    assert "BREAK-GLASS approved by bob alone; OVERDUE review: by another person until" in said
+    assert "reviewed: object" in said
+    assert [v.choice for v in desk.approvals.votes] == [Choice.BREAK_GLASS, Choice.OBJECT]
 
 
 @pytest.mark.parametrize(("apart_s", "off_s"), [(0, 0), (-299, 0), (299, 0), (-900, 600), (900, -600)])
