@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -49,8 +50,12 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-MAKE: dict[str, Callable[[], object]] = {"kafka": services.kafka_jars, "minio": services.minio_program}
-"""By fixture: what fetches or builds its server, once a machine."""
+MAKE: dict[str, Callable[[], object]] = {
+    "kafka": services.kafka_jars,
+    "minio": services.minio_program,
+    "tlog_reader": services.tlog_reader,
+}
+"""By fixture: what fetches or builds its server or program, once a machine."""
 missing: dict[str, services.Unavailable] = {}
 
 
@@ -76,7 +81,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 def _servers(item: pytest.Item) -> set[str]:
     if "backing" in getattr(item, "fixturenames", ()) and item.get_closest_marker("full"):
-        return set(MAKE)  # a deployment on both, which asks for them by name
+        return {"kafka", "minio"}  # a deployment on both, which asks for them by name
     return MAKE.keys() & set(getattr(item, "fixturenames", ()))
 
 
@@ -93,6 +98,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Kafka]:
     _need("kafka")
     with services.kafka(tmp_path_factory.mktemp("kafka")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def tlog_reader() -> Path:
+    """Other people's reader of a log: `tlog_reader URL VKEY`."""
+    _need("tlog_reader")
+    return services.tlog_reader()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@
     python -m tools.services kafka minio         both, until SIGTERM
     regression_sql()                             the folder of PostgreSQL's own tests in SQL
     scanners_python(), secretlint()              other people's scanners of secrets
+    tlog_reader()                                other people's reader of transparency logs
 
 Only the standard library is imported, so this runs before anything is installed. What is fetched
 is pinned by version and by hash (`pins/`), lies in a cache outside the tree, and is made once a
@@ -17,6 +18,7 @@ from .minio_server import Minio, minio, minio_program
 from .process import Server
 from .regression import regression_sql
 from .scanners import scanners_python, secretlint
+from .tlog_reader import tlog_reader
 
 __all__ = [
     "Kafka",
@@ -31,4 +33,5 @@ __all__ = [
     "regression_sql",
     "scanners_python",
     "secretlint",
+    "tlog_reader",
 ]
