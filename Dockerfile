@@ -35,7 +35,7 @@ RUN /opt/tallystick/bin/pip install --no-cache-dir --no-deps --no-build-isolatio
 FROM python:3.11.14-slim-bookworm AS tallystick
 COPY --from=build /opt/tallystick /opt/tallystick
 # New volumes take their owner from here.
-RUN for place in config data keys keys-approvals keys-gateway keys-ledger keys-mask keys-people keys-notify made people secrets \
+RUN for place in config data keys keys-approvals keys-gateway keys-behaviour keys-ledger keys-mask keys-people keys-notify made people secrets \
       store target; do install -d -m 0700 -o 10001 -g 10001 /$place; done && chmod 0755 /target
 ENV PATH=/opt/tallystick/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001

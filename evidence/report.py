@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from evidence.approved import glass, standing
 from evidence.logcheck import Indexed, Log
 from evidence.population import count
-from evidence.tables import Query, approvals, chosen, draw, exceptional, seen
+from evidence.tables import BEHAVIOUR, Query, approvals, chosen, draw, exceptional, seen
 from ledger.note import VerifierKey
 from schemas.ids import ApprovalId
 from schemas.records import (
@@ -135,6 +135,9 @@ def page(log: Log, query: Query, key: VerifierKey, root: bytes) -> bytes:
             glass=glass(log, query.from_us, query.to_us),
             standing=standing(log, query.from_us, query.to_us),
             when=_when,
+            unusual={
+                kind.__name__: sum(isinstance(e.entry.body, kind) for e in entries) for kind in BEHAVIOUR.values()
+            },
             exceptions=sum(bool(exceptional(e)) for e in entries),
             sample=draw(entries, query, root),
             seed=query.seed,

@@ -23,6 +23,7 @@ from ledger.proof import Proof
 from ledger.tree import HashTree
 from schemas.ids import ApprovalId, HoldId
 from schemas.records import (
+    Alert,
     ApprovalMoved,
     ApprovalRequest,
     Choice,
@@ -33,15 +34,18 @@ from schemas.records import (
     Hold,
     HoldGone,
     KeyEnrolled,
+    Learning,
     MaskingFailed,
     Over,
     PolicyInForce,
     Refusal,
     Released,
     Result,
+    Resumed,
     ReviewOverdue,
     ScreenDisagrees,
     SessionClosed,
+    Suspended,
     Undecoded,
     Vote,
 )
@@ -50,7 +54,9 @@ _LOUD = {
     Choice.BREAK_GLASS: "BREAK-GLASS: one person approved alone",
     Choice.OBJECT: "BREAK-GLASS that its reviewer objects to",
 }
-EXCEPTIONS = (Undecoded, Conflict, ScreenDisagrees, MaskingFailed)
+EXCEPTIONS = (Undecoded, Conflict, ScreenDisagrees, MaskingFailed, Alert, Suspended)
+BEHAVIOUR = {"alerts.csv": Alert, "suspensions.csv": Suspended, "resumptions.csv": Resumed, "learning.csv": Learning}
+"""Parts that are there where there is something in them (CC7.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,8 @@ def derive(log: Log, query: Query) -> dict[str, bytes]:
         "break-glass.csv": _rows(Glass, glass(log, query.from_us, query.to_us)),
         "standing.csv": _rows(Standing, standing(log, query.from_us, query.to_us)),
     }
+    kinds = {type(e.entry.body) for e in entries}
+    parts |= {part: _entries_csv(entries, kind) for part, kind in BEHAVIOUR.items() if kind in kinds}
     for request, about in requests.items():
         parts[f"approvals/{request}.json"] = as_json([described(e) for e in about])
     proved = {e.index for e in draw(entries, query, tree.root())} | {e.index for a in requests.values() for e in a}

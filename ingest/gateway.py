@@ -306,7 +306,7 @@ class Gateway:
         )  # fmt: skip
 
     def _suspended(self, subject: str, session: SessionId) -> refuse.Refusal | None:
-        found = self._suspensions.of(subject, session) if self._suspensions else None
+        found = None if self._suspensions is None else self._suspensions.of(subject, session)
         return None if found is None else refuse.suspended(found)
 
     # --- ending ---------------------------------------------------------------------

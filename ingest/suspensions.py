@@ -45,8 +45,8 @@ class Suspensions:
         self._of: dict[str, list[Suspended]] = {}  # subject or session
         self._lifted: dict[SuspensionId, int] = {}  # until when it would have lasted: it may come again
 
-    def __len__(self) -> int:
-        """That last now."""
+    def lasting(self) -> int:
+        """How many do now."""
         now_us = self._clock_us()
         return sum(each.until_us > now_us for each in self._known.values())
 

@@ -37,6 +37,7 @@ ROLES = {
     "gateway": ("gateway.key", "match.secret", "masker-*.pub"),
     "mask": ("pipeline.key", "content.secret", "token.secret", "fingerprint.secret", "masker-*.key"),
     "approvals": ("approvals.key", "content.secret"),
+    "behaviour": ("behaviour.key",),
     "ledger": ("ledger.key",),
     "notify": (),
     "people": ("content.secret",),  # who replays a session reads what was masked
@@ -44,7 +45,8 @@ ROLES = {
 PUBLIC = ("deployment.json", "enrolled/*.json")
 MORE = """\
 approvals_url = "http://127.0.0.1:7480"   # as people on this host reach it
-ops = "0.0.0.0:7490"                # of the ledger; the mask worker takes 7491, approvals 7492, ask 7493
+ops = "0.0.0.0:7490"                # of the ledger; the mask worker takes 7491, approvals 7492, ask 7493,
+                                    # behaviour 7495
 
 [kafka]
 replication = 1                     # one broker: what it loses is lost until gateways send it again

@@ -32,11 +32,11 @@ def running_postgres():  # type: ignore[no-untyped-def]
 
 
 def free_ports_in_a_row() -> int:
-    """The first of five: a deployment's `ops`."""
+    """The first of six: a deployment's `ops`."""
     while True:
         first = free_port()
         try:
-            for port in range(first + 1, first + 5):
+            for port in range(first + 1, first + 6):
                 socket.create_server(("127.0.0.1", port)).close()
         except (OSError, OverflowError):
             continue

@@ -74,7 +74,7 @@ async def gateway(config: Config, chosen: GatewayConfig, say: Say, stop: asyncio
 
     async def figures() -> Mapping[str, Value]:
         found = _figures(door, recorder, config.journal / recorder.recorder, publishers)
-        return {**found, "tallystick_suspended": len(suspensions)}
+        return {**found, "tallystick_suspended": suspensions.lasting()}
 
     async def ready() -> str:
         """Kafka down is no reason: commands are recorded, and go on."""

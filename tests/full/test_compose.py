@@ -45,8 +45,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"] == "tallystick"]
-ROLES = ("ledger", "mask", "ask", "approvals", "gateway")
-OPS = {"ledger": 7490, "mask": 7491, "approvals": 7492, "ask": 7493, "gateway": 7494}
+ROLES = ("ledger", "mask", "ask", "approvals", "behaviour", "gateway")
+OPS = {"ledger": 7490, "mask": 7491, "approvals": 7492, "ask": 7493, "gateway": 7494, "behaviour": 7495}
 KEYS = {"ask": "mask"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -296,7 +296,7 @@ def place(
 def readyz(place: Place, name: str) -> int:
     """As the service's health check asks."""
     base = int(place.hosts["0.0.0.0:7490"].rpartition(":")[2])
-    own = {"ledger": base, "mask": base + 1, "approvals": base + 2, "ask": base + 3}
+    own = {"ledger": base, "mask": base + 1, "approvals": base + 2, "ask": base + 3, "behaviour": base + 5}
     port = own.get(name) or int(place.hosts["0.0.0.0:7494"].rpartition(":")[2])
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
         return int(answer.status)
@@ -332,6 +332,7 @@ def test_each_role_has_the_keys_that_it_needs_and_no_others(place: Place) -> Non
     assert secret["gateway"] == {"gateway.key", "match.secret"}
     assert secret["approvals"] == {"approvals.key", "content.secret"}
     assert secret["ledger"] == {"ledger.key"}
+    assert secret["behaviour"] == {"behaviour.key"}
     assert {"root.key", "gateway.key", "ledger.key", "match.secret"}.isdisjoint(secret["mask"])
     for path in place.folder.joinpath("volumes").rglob("*"):
         if path.suffix in (".key", ".secret") or path.name in ("minio.env", "writer", "ci.password"):

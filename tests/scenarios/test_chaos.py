@@ -36,7 +36,8 @@ from tests.scenarios.test_disk import fill, mounted
 from tests.scenarios.test_kill import MARKER, Load, _settle
 from tools import services
 
-ROLES = ("ledger", "worker --steps ask", "worker --steps mask", "worker --steps approvals", "gateway")
+STEPS = ("ask", "mask", "approvals", "behaviour")
+ROLES = ("ledger", *(f"worker --steps {step}" for step in STEPS), "gateway")
 JOBS = 3
 BACK_S = 60  # in which a role that was killed is started again
 APPROVED = r"approved-([0-9]+)-end"

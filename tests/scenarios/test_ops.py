@@ -77,9 +77,8 @@ def watched(deploy: Make) -> Watched:
         more=f'batch_seconds = 0.2\nops = "127.0.0.1:{ops}"', more_gateway=f'{HOLD}\nops = "127.0.0.1:{gateway}"'
     )
     deployment.up.start()
-    return Watched(
-        deployment, {"ledger": ops, "mask": ops + 1, "approvals": ops + 2, "ask": ops + 3, "gateway": gateway}
-    )
+    ports = {"ledger": ops, "mask": ops + 1, "approvals": ops + 2, "ask": ops + 3, "behaviour": ops + 5}
+    return Watched(deployment, {**ports, "gateway": gateway})
 
 
 def test_each_role_says_what_it_does(deploy: Make, request: pytest.FixtureRequest) -> None:
@@ -138,7 +137,7 @@ def test_a_bus_that_does_not_answer_makes_everyone_unready_but_the_gateway(
     here = watched(deploy)
     kafka.pause()
     try:
-        for role in ("ledger", "mask", "ask", "approvals"):
+        for role in ("ledger", "mask", "ask", "approvals", "behaviour"):
             assert here.ready(role) == (503, "the bus does not answer within 2 s\n")
         assert here.ready("gateway") == (200, "ready\n")
         with psycopg.connect(here.deployment.url, autocommit=True) as db:

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from schemas.codec import encode
 from schemas.ids import START, Position, RecorderId, SessionId, journal_source
@@ -136,8 +137,8 @@ class Weeks:
             yield day, MONDAY_US + day * DAY_US, day % 7 < 5
 
     def _session(self, at_us: int, rng: random.Random, subject: str, commands: list[tuple[str, str, int, str]],
-                 pause_s: float, **opening: str) -> list[Timed]:  # fmt: skip
-        opened = self.does.open(at_us, subject, **opening)  # type: ignore[arg-type]
+                 pause_s: float, **opening: Any) -> list[Timed]:  # fmt: skip
+        opened = self.does.open(at_us, subject, **opening)
         found: list[Timed] = [(at_us, opened)]
         for effect, relation, rows, statement in commands:
             at_us += int((0.01 + rng.expovariate(1 / pause_s)) * SECOND_US)
@@ -160,9 +161,10 @@ class Weeks:
                 if day % 7 == 1 and release >= 1:  # Tuesday's release
                     ran += [("create", f"public.feature_{LETTERS[release % 26]}", 0, "new"),
                             ("insert", f"public.feature_{LETTERS[release % 26]}", 1, "new")]  # fmt: skip
-                network = rng.choice(CI_NETWORKS)
-                found += self._session(at_us, rng, "ci/deploy", ran, 0.3, application="psql",
-                                       address=f"{network}.{rng.randint(2, 250)}:40000")  # fmt: skip
+                run = (Claim("run_id", str(self.does.opened)),)
+                address = f"{rng.choice(CI_NETWORKS)}.{rng.randint(2, 250)}:40000"
+                found += self._session(at_us, rng, "ci/deploy", ran, 0.3, application="psql", claims=run,
+                                       address=address)  # fmt: skip
         return found
 
     def _nightly(self, rng: random.Random) -> list[Timed]:
@@ -214,6 +216,40 @@ class Weeks:
                 ran = [("select", "public.invoices", rng.randint(4000, 5000), "report")]
                 found += self._session(begins_us + 6 * HOUR_US, rng, "cron/monthly", ran, 5, address="10.3.0.7:50001")
         return found
+
+
+def misuses(weeks: Weeks) -> dict[str, list[Timed]]:
+    """What should be found, or is known not to be; each on a Wednesday of the last week, beside all that is usual."""
+    does, rng = weeks.does, random.Random(f"{weeks.seed}/misuse")
+    wednesday_us = MONDAY_US + (7 * weeks.weeks - 5) * DAY_US
+    token = (Claim("run_id", "stolen"),)
+
+    def acts(hour: float, subject: str, *ran: tuple[str, str, int, str], **opening: Any) -> list[Timed]:
+        return weeks._session(wednesday_us + int(hour * HOUR_US), rng, subject, list(ran), 0.5, **opening)
+
+    ordinary = [("select", "public.orders", 5, f"check {n}") for n in range(5)]
+    usual_ci = {"application": "psql", "address": "10.20.1.9:40000"}
+    woken = [(MONDAY_US + day * DAY_US + 10 * HOUR_US, does.open(MONDAY_US + day * DAY_US + 10 * HOUR_US, "cron/old"))
+             for day in range(5)]  # fmt: skip
+    return {
+        "CI's credential: new table, new hour, new network": acts(
+            3.2, "ci/deploy", ("select", "public.payment_methods", 900, "all"), application="psql",
+            address="185.4.5.6:40000"),
+        "CI's credential: all customers, from where CI runs, by day": acts(
+            11, "ci/deploy", ("select", "public.customers", 400_000, "all"), **usual_ci),
+        "app's credential: all orders, from the app's network, by day": acts(
+            14.1, "app/shop", ("select", "public.orders", 2_000_000, "all"), application="shop",
+            address="10.1.1.5:40000"),
+        "a run's token used a second time, from another network": [
+            *acts(13, "ci/deploy", *ordinary, claims=token, **usual_ci),
+            *acts(13.3, "ci/deploy", *ordinary, claims=token, application="psql", address="185.4.5.6:40000")],
+        "an identity unused for weeks, for one small read": [
+            *woken, *acts(11, "cron/old", ("select", "public.orders", 3, "peek"))],
+        "nightly job's credential: three times as many rows": acts(
+            2.3, "cron/nightly", ("select", "public.orders", 60_000, "export"), address="10.3.0.7:50000"),
+        "analyst's credential: one table new to her, few rows, by day": acts(
+            10, "people/ana", ("select", "hr.salaries", 40, "peek"), application="DBeaver", address="10.9.0.20:51000"),
+    }  # fmt: skip
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
