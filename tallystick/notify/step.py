@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import structlog
 
 from bus.topics import EVENTS, Consumer, Message, OffsetLost
 from ledger.batch import Cursor
-from ledger.entry import read_leaf
+from ledger.entry import NotALeaf, kind_of, read_leaf
 from ledger.sequencer import Append, BadMessage, Unlike, admit, place
 from schemas.codec import CodecError, decode
 from schemas.ids import Position, Source
@@ -175,8 +175,10 @@ class Notifier:
             if not isinstance(batch, EventBatch):
                 raise BadMessage("not an EventBatch")
             check_batch(batch, self._enrolled, message.time_us)
+            if TOLD_OF.isdisjoint(kind_of(event.leaf) for event in batch.events):
+                batch = replace(batch, events=())  # most have nothing to tell: only where their source stands counts
             seen = admit(batch)
-        except (CodecError, BadSignature, NotEnrolled, BadMessage) as e:
+        except (CodecError, BadSignature, NotEnrolled, NotALeaf, BadMessage) as e:
             self._log.error("alarm", alarm="message not accepted", where=message.offset, reason=str(e))
             said = Undecoded(None, EVENTS, f"partition 0 offset {message.offset}", digest, str(e)[:200])
             at = Position(message.offset, 0, 0)
