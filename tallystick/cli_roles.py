@@ -68,11 +68,11 @@ def up(config: ConfigFile = DEFAULT_CONFIG) -> None:
     where = ("--config", str(config.resolve()))
     roles = [
         Role("ledger", ("ledger", *where)),
+        *([Role("notify", ("worker", "--steps", "notify", *where))] if found.notify else []),
         Role("ask", ("worker", "--steps", "ask", *where)),
         Role("mask", ("worker", "--steps", "mask", *where)),
         Role("approvals", ("worker", "--steps", "approvals", *where)),
         *([Role("behaviour", ("worker", "--steps", "behaviour", *where))] if _watches(found) else []),
-        *([Role("notify", ("worker", "--steps", "notify", *where))] if found.notify else []),
         *(Role(f"gateway {g.name}", ("gateway", "--name", g.name, *where)) for g in found.gateway),
     ]
     logs.configure("up")
