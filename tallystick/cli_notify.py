@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _root() -> None:
-    """Where people are told of what happens: [[notify]] in the config."""
+    """Where people are told of what happens: the `notify` sections of the config."""
 
 
 def send_test(

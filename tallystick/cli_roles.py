@@ -123,7 +123,7 @@ def worker(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """One stream worker: `mask` (the record), `ask` (what is held, ahead of the masker), `approvals`, `behaviour`
-    (what is unusual for an identity), or `notify` (tells people; needs a [[notify]])."""
+    (what is unusual for an identity), or `notify` (tells people; needs a `notify` section)."""
     from tallystick.roles import workers as role
 
     found = _load(config)
