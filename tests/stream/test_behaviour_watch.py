@@ -218,6 +218,21 @@ def test_a_peers_doing_is_not_unusual_and_a_strangers_is() -> None:
     assert world.found()[4:] == ["relation", "statement"], "the other is no peer"
 
 
+def test_an_hour_as_large_as_a_peers_is_not_unusual() -> None:
+    found = {}
+    for other in ("ci/two", "other"):
+        world = World()
+        world.weeks("ci/one")
+        midnight = world.weeks(other)
+        for at_us in (midnight + 9 * HOUR_US, midnight + 10 * HOUR_US):  # the hour is known when it is over
+            world.run(at_us, world.open(at_us, other), rows=9000)
+        world.said.clear()
+        session = world.open(midnight + 11 * HOUR_US, "ci/one")
+        world.run(midnight + 11 * HOUR_US, session, rows=8000)
+        found[other] = world.found()
+    assert found == {"ci/two": [], "other": ["rows"]}
+
+
 def test_what_one_alone_did_does_not_stand_for_its_peers() -> None:
     world = World()
     midnight = world.weeks("ci/one")
