@@ -44,9 +44,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from approvals.grants import MOST_USES
 from approvals.requests import accepts, asked, objects, same_command, same_shape, takes
-from approvals.state import Held, Request, Review, State, Use
+from approvals.state import LIVE, Held, Request, Review, State
+from approvals.uses import over, taken
 from approvals.votes import CLOCKS_APART_US, LONGEST_REASON, REVIEWING, Directory, Settled, settles
 from schemas.ids import ApprovalId, HoldId, RecorderId
 from schemas.records import (
@@ -85,9 +85,6 @@ KEEP_US = 3_600_000_000
 """Ended requests are kept an hour past the time in which their holds may come again."""
 
 _SECOND_US = 1_000_000
-_NEVER_RAN = frozenset(
-    {Over.CLIENT_LEFT, Over.CANCELLED, Over.TIMEOUT, Over.CHANGED, Over.NOT_RECORDED, Over.SUSPENDED}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +354,7 @@ class _Turn:
             use=number,
         )
         self._answer(request.id, held, grant)
-        before = next((use for use in request.uses if use.number == number), Use(number))
-        request = self._used(request.id, replace(before, releases=before.releases + 1, hold=held.hold))
+        request = self._put(taken(self._requests[request.id], number, held.hold))
         if request.free(request.allowed) is None:
             request = self._put(replace(request, state=ApprovalState.RESERVED))
             self._enter(request, ApprovalMoved(request.id, ApprovalState.APPROVED, request.state, self._now))
@@ -368,28 +364,17 @@ class _Turn:
         return self._requests[request.id]
 
     def _use_over(self, name: ApprovalId, hold: HoldId, why: str) -> None:
-        """What became of a hold that was granted. A word that this release does not know: it ran."""
-        request = self._requests[name]
-        use = next((use for use in request.uses if use.hold == hold), None)
-        if use is None or not request.live:
+        """What became of a hold that was granted."""
+        found = over(self._requests[name], hold, why)
+        if found is None:
             return
-        releases = use.releases - (why in _NEVER_RAN)
-        kept = why not in (*_NEVER_RAN, Over.UNDONE) or releases >= MOST_USES
-        back = self._used(name, replace(use, releases=releases, hold=None, kept=kept))
-        if why == Over.UNVERIFIED:
-            self._end(back, ApprovalState.SUPERSEDED, "")
-        elif back.kept >= back.allowed:
-            self._end(back, ApprovalState.USED, "")
-        elif any(vote.choice is Choice.REVOKE for vote in back.votes):
-            self._end(back, ApprovalState.REVOKED, "")
-        elif back.state is ApprovalState.RESERVED and not kept:
-            self._put(replace(back, state=ApprovalState.APPROVED))
-            self._enter(back, ApprovalMoved(name, back.state, ApprovalState.APPROVED, self._now))
-
-    def _used(self, name: ApprovalId, use: Use) -> Request:
-        request = self._requests[name]
-        others = (other for other in request.uses if other.number != use.number)
-        return self._put(replace(request, uses=tuple(sorted((*others, use), key=lambda u: u.number))))
+        request, state = found
+        self._put(request)
+        if state not in LIVE:
+            self._end(request, state, "")
+        elif state is not request.state:
+            self._put(replace(request, state=state))
+            self._enter(request, ApprovalMoved(name, request.state, state, self._now))
 
     def _end(self, request: Request, state: ApprovalState, detail: str) -> None:
         """Into a state without a way out; whoever still waits is refused."""

@@ -21,8 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from approvals import grants
 from approvals.canonical import committed
-from approvals.machine import _NEVER_RAN, KEEP_US, Enter, Output, Say, step
+from approvals.machine import KEEP_US, Enter, Output, Say, step
 from approvals.state import State, decode_state, encode_request, encode_rest
+from approvals.uses import NEVER_RAN
 from schemas.ids import ApprovalId, HoldId, RecorderId
 from schemas.records import (
     ApprovalMoved,
@@ -49,7 +50,7 @@ STANDING = {"standing_s": 100_000, "standing_uses": 3, "any_values": True, "brea
 RECORDERS = (RecorderId("db.0.aaaaaaaa"), RecorderId("db.1.bbbbbbbb"))
 MATCH = b"k" * 32
 ELIGIBLE = ("ann", "bob", "cyd")
-GONE = (Over.UNDONE, *_NEVER_RAN)
+GONE = (Over.UNDONE, *NEVER_RAN)
 RARELY = st.integers(0, 2).map(lambda n: n == 2)
 MOVES = {
     ApprovalState.PENDING: {"EXPIRED", "CANCELLED", "REVOKED", "SUPERSEDED"},

@@ -15,7 +15,7 @@ import pytest
 
 from schemas.records import ApprovalMoved, Choice, Grant, Released, ReviewOverdue, Vote
 from seal import keyfiles
-from tests.scenarios.conftest import Deployment, Make
+from tests.scenarios.conftest import BOTH, Deployment, Make
 from tests.scenarios.test_hold import Running, _count, _table
 
 HOLD = "hold = {wire_seconds = 100.0, lookup_seconds = 5.0, notice_seconds = 5.0}"
@@ -115,6 +115,7 @@ def test_a_nightly_job_runs_as_often_as_was_signed_with_any_values(running: Depl
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("backing", BOTH, indirect=True)
 def test_a_standing_approval_is_for_exactly_this_text_unless_values_are_free_and_a_revocation_wins(
     running: Deployment,
 ) -> None:
