@@ -37,7 +37,7 @@ from enum import StrEnum
 from schemas.ids import ApprovalId
 from schemas.judging import Reviewer
 from schemas.records import ApproverRule, Choice, Claim, Vote
-from seal.sign import BadSignature, Domain, Signer, check
+from seal.sign import BadSignature, Domain, Signs, check
 
 LONGEST_REASON = 2_000
 """Characters of a reason; a longer one is refused where it is cast."""
@@ -150,7 +150,7 @@ class Directory:
 
 
 def cast(
-    signer: Signer,
+    signer: Signs,
     request: ApprovalId,
     commitment: bytes,
     choice: Choice,

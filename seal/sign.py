@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Protocol
 
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.signing import SigningKey, VerifyKey
@@ -23,8 +24,18 @@ class BadSignature(ValueError):
     """Not signed by this key over these bytes in this domain."""
 
 
-def _input(domain: Domain, message: bytes) -> bytes:
+def input_of(domain: Domain, message: bytes) -> bytes:
+    """What is really signed."""
     return b"tallystick/" + domain.value.encode() + b"/1\0" + message
+
+
+class Signs(Protocol):
+    """Whoever signs in a domain: a key that we have, or one that somebody else keeps (`ssh_agent.py`)."""
+
+    name: str
+    public: bytes
+
+    def sign(self, domain: Domain, message: bytes) -> bytes: ...
 
 
 class Signer:
@@ -41,7 +52,7 @@ class Signer:
         return f"Signer({self.name})"
 
     def sign(self, domain: Domain, message: bytes) -> bytes:
-        return self._key.sign(_input(domain, message)).signature
+        return self._key.sign(input_of(domain, message)).signature
 
     def sign_note(self, text: bytes) -> bytes:
         """Bare Ed25519, for C2SP signed notes, which have their own framing."""
@@ -57,7 +68,7 @@ def _check(public: bytes, signed: bytes, signature: bytes) -> None:
 
 def check(public: bytes, domain: Domain, message: bytes, signature: bytes) -> None:
     """Raises BadSignature."""
-    _check(public, _input(domain, message), signature)
+    _check(public, input_of(domain, message), signature)
 
 
 def check_note(public: bytes, text: bytes, signature: bytes) -> None:

@@ -38,7 +38,7 @@ from schemas.judging import Reviewer
 from schemas.records import Choice, Vote
 from seal.box import CannotOpen
 from seal.content import ContentGone, decrypt
-from seal.sign import BadSignature, Domain, Signer, check
+from seal.sign import BadSignature, Domain, Signs, check
 from stream.places import hold_place
 
 LARGEST_BODY = 16 * 1024
@@ -64,7 +64,7 @@ class Refuse(Exception):
         self.status = status
 
 
-def authorization(signer: Signer, method: str, path: str, seconds: int) -> str:
+def authorization(signer: Signs, method: str, path: str, seconds: int) -> str:
     """The header's value, as a reviewer's program makes it."""
     signature = signer.sign(Domain.REVIEWER_REQUEST, _signed(method, path, seconds))
     return f"Tallystick {signer.name} {seconds} {base64.b64encode(signature).decode()}"

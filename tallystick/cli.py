@@ -34,6 +34,7 @@ from tallystick import config as configuration
 from tallystick.cli_policy import read_policy
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
 from tallystick.version import VERSION
+from tallystick.visible import visible
 
 app = typer.Typer(
     name="tallystick",
@@ -175,6 +176,22 @@ def keys_reviewer(path: Annotated[Path, typer.Argument(help="Where the private k
         say(keyfiles.new_reviewer(path))
     except OSError as e:
         fail(f"{path}: {e.strerror}")
+
+
+@keys_app.command("agent", epilog="Example: tallystick keys agent")
+def keys_agent() -> None:
+    """The Ed25519 keys in your ssh-agent, as the policy wants a reviewer's: vote with --key ssh-agent."""
+    from seal import ssh_agent
+    from tallystick.cli_approvals import agent_socket
+
+    try:
+        found = ssh_agent.keys(agent_socket())
+    except ssh_agent.AgentFailed as e:
+        fail(str(e))
+    for key in found:
+        say(f"ed25519:{base64.b64encode(key.public).decode()}  {key.fingerprint}  {visible(key.comment)}")
+    if not found:
+        note("ssh-agent has no Ed25519 key; make one: ssh-keygen -t ed25519 && ssh-add")
 
 
 @app.command(epilog="Example: tallystick check --config tallystick.toml")

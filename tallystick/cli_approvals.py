@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import typer
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
 
 if TYPE_CHECKING:
-    from seal.sign import Signer
+    from seal.sign import Signs
     from tallystick.asked import Asked
     from tallystick.door import DoorClient
 
@@ -29,9 +30,14 @@ KNOWN_WITHIN_S = 20.0  # a client is told its request's id before the door knows
 REACHED_WITHIN_S = 60.0
 
 Request = Annotated[str, typer.Argument(metavar="REQ", help="The request: req-…")]
+AGENT = "ssh-agent"
 KeyFile = Annotated[
     Path | None,
-    typer.Option("--key", envvar="TALLYSTICK_REVIEWER_KEY", help="Your key file; else ~/.tallystick/reviewer.key"),
+    typer.Option(
+        "--key",
+        envvar="TALLYSTICK_REVIEWER_KEY",
+        help="Your key file, or ssh-agent[:COMMENT]; else ~/.tallystick/reviewer.key",
+    ),
 ]
 Name = Annotated[
     str | None,
@@ -136,20 +142,49 @@ def _wait(request: str, door: DoorClient, timeout: float | None) -> str:
 
 def as_reviewer(
     key: Path | None, name: str | None, config: Path, url: str | None, ca: Path | None
-) -> tuple[DoorClient, Signer]:
+) -> tuple[DoorClient, Signs]:
+    if key is not None and str(key).partition(":")[0] == AGENT:
+        signer = _from_agent(str(key).partition(":")[2], name, config)
+    else:
+        signer = _from_file(key or Path.home() / ".tallystick" / "reviewer.key", name, config)
+    if not signer.name.isascii() or not signer.name.isprintable() or " " in signer.name:
+        fail("--name: your name in the policy; it has no spaces")
+    return _client(config, url, ca, signer), signer
+
+
+def _from_file(path: Path, name: str | None, config: Path) -> Signs:
     from seal import keyfiles
 
-    path = key or Path.home() / ".tallystick" / "reviewer.key"
     if not path.is_file():
         fail(f"{path}: no key file; name yours with --key, or make one with: tallystick keys reviewer {path}")
     try:
         signer = keyfiles.load_reviewer(path, "")
-        signer = keyfiles.load_reviewer(path, name or _name_of(signer.public, config) or path.stem)
+        return keyfiles.load_reviewer(path, name or _name_of(signer.public, config) or path.stem)
     except keyfiles.KeysUnusable as e:
         fail(str(e))
-    if not signer.name.isascii() or not signer.name.isprintable() or " " in signer.name:
-        fail("--name: your name in the policy; it has no spaces")
-    return _client(config, url, ca, signer), signer
+
+
+def _from_agent(which: str, name: str | None, config: Path) -> Signs:
+    """`which`: a comment or fingerprint, or "" for the only key, or the only one that the policy knows."""
+    from seal import ssh_agent
+
+    at = agent_socket()
+    try:
+        found = [k for k in ssh_agent.keys(at) if which in ("", k.comment, k.fingerprint)]
+    except ssh_agent.AgentFailed as e:
+        fail(str(e))
+    named = {k: called for k in found if (called := _name_of(k.public, config)) is not None}
+    chosen = list(named) if len(found) > 1 and named else found
+    if len(chosen) != 1:
+        several = "several Ed25519 keys there" if chosen else "no such Ed25519 key"
+        fail(f"--key: ssh-agent has {several}: say which as {AGENT}:COMMENT; see: tallystick keys agent")
+    (only,) = chosen
+    return ssh_agent.AgentSigner(name or named.get(only) or only.comment, only.public, at)
+
+
+def agent_socket() -> str:
+    """Where ssh-agent listens, by the environment, as for every SSH client."""
+    return os.environ.get("SSH_AUTH_SOCK") or fail("no ssh-agent: SSH_AUTH_SOCK is not set")
 
 
 def _name_of(public: bytes, config: Path) -> str | None:
@@ -165,7 +200,7 @@ def _name_of(public: bytes, config: Path) -> str | None:
     return next((r.name for r in found if r.public_key == public), None)
 
 
-def _client(config: Path, url: str | None, ca: Path | None, signer: Signer | None) -> DoorClient:
+def _client(config: Path, url: str | None, ca: Path | None, signer: Signs | None) -> DoorClient:
     from tallystick.door import DoorClient, exposed
     from tallystick.recorded import load
 
@@ -201,12 +236,13 @@ def width() -> int:
 
 @contextmanager
 def speaking() -> Iterator[None]:
-    """What the door says against it ends the command with one line."""
+    """What the door, or ssh-agent, says against it ends the command with one line."""
+    from seal.ssh_agent import AgentFailed
     from tallystick.door import DoorShut, Refused
 
     try:
         yield
-    except DoorShut as e:
+    except (DoorShut, AgentFailed) as e:
         fail(str(e), UNREACHABLE)
     except Refused as e:
         fail(str(e), 2 if e.status in (401, 404) else REFUSED)

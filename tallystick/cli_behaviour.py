@@ -151,7 +151,8 @@ def resume(
         fail("nothing was signed", REFUSED)
     digest, deadline_us = suspension_digest(suspended), now_us + VOTE_LASTS_US
     try:
-        vote = cast(signer, ApprovalId(suspension), digest, Choice.APPROVE, deadline_us, reason, now_us)
+        with speaking():
+            vote = cast(signer, ApprovalId(suspension), digest, Choice.APPROVE, deadline_us, reason, now_us)
     except (ReasonTooLong, UnicodeEncodeError) as e:
         fail(f"--reason: {e}")
     with speaking():

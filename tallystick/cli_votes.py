@@ -32,7 +32,7 @@ from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, moment, say
 
 if TYPE_CHECKING:
     from schemas.records import Choice
-    from seal.sign import Signer
+    from seal.sign import Signs
     from tallystick.asked import Asked
     from tallystick.door import DoorClient
 
@@ -172,7 +172,7 @@ def _vote(
     choice: Choice,
     request: str,
     reason: str,
-    who: tuple[DoorClient, Signer],
+    who: tuple[DoorClient, Signs],
     more: Standing | None = None,
     *,
     yes: bool,
@@ -200,7 +200,8 @@ def _vote(
     if more is not None:
         deadline_us, uses, shape = more.until_us, more.uses, asked.shape if more.any_values else None
     try:
-        vote = cast(signer, ApprovalId(request), asked.commitment, choice, deadline_us, reason, now_us, uses, shape)
+        with speaking():
+            vote = cast(signer, ApprovalId(request), asked.commitment, choice, deadline_us, reason, now_us, uses, shape)
     except (ReasonTooLong, UnicodeEncodeError) as e:
         fail(f"--reason: {e}")
     with speaking():

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from schemas.records import Suspended, Vote
-from seal.sign import Signer
+from seal.sign import Signs
 from tallystick.config import ConfigInvalid, DoorTls
 
 TIMEOUT_S = 10.0
+SIGNED_FOR_S = 60  # the door takes a signed request for five minutes
 LARGEST_ANSWER = 16 * 1024 * 1024
 REQUEST_ID = re.compile(r"req-[a-z2-7]{16}")
 
@@ -45,11 +46,12 @@ class DoorClient:
     def __init__(
         self,
         url: str,
-        signer: Signer | None = None,
+        signer: Signs | None = None,
         transport: httpx.BaseTransport | None = None,
         ca: Path | None = None,
     ) -> None:
         self._url, self._signer = url.rstrip("/"), signer
+        self._authorized: dict[str, tuple[str, int]] = {}
         trusted = ssl.create_default_context(cafile=ca)
         # trust_env: a proxy named in the environment must not see, nor answer, what a reviewer asks.
         self._http = httpx.Client(trust_env=False, timeout=TIMEOUT_S, transport=transport, verify=trusted)
@@ -84,10 +86,19 @@ class DoorClient:
     def _get(self, path: str, *, signed: bool = True) -> dict[str, Any]:
         headers = {}
         if signed and self._signer is not None:
-            from stream.approvals_door import authorization
-
-            headers["Authorization"] = authorization(self._signer, "GET", path, int(time.time()))
+            headers["Authorization"] = self._authorization(path, self._signer)
         return self._call("GET", path, headers, None)
+
+    def _authorization(self, path: str, signer: Signs) -> str:
+        """The same for a while: whoever keeps the key may ask a person each time that it signs."""
+        from stream.approvals_door import authorization
+
+        made, at = self._authorized.get(path, ("", 0))
+        now = int(time.time())
+        if now - at > SIGNED_FOR_S:
+            made = authorization(signer, "GET", path, now)
+            self._authorized[path] = made, now
+        return made
 
     def _call(self, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
         try:

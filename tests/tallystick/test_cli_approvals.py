@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -45,7 +46,10 @@ from stream.approvals_door import Door
 from stream.places import hold_place
 from tallystick.asked import Asked
 from tallystick.cli_votes import deadline
+from tests.seal.agents import Agent, agent
 from tests.tallystick.deployment import EVIL, tallystick
+
+__all__ = ["agent"]
 
 KEY = b"k" * 32
 HOLD = HoldId("hold-" + "1" * 32)
@@ -191,6 +195,26 @@ def test_a_name_may_be_said_and_must_be_the_keys_own(desk: Desk) -> None:
     moved.rename(desk.place / ".tallystick" / "reviewer.key")
     done = tallystick("requests", "--config", str(desk.config), HOME=str(desk.place))
     assert done.returncode == 0, done.stderr
+
+
+def test_a_key_may_stay_in_ssh_agent(desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = Path("ssh-agent")
+    assert "SSH_AUTH_SOCK is not set" in desk.run("requests", key=inside, code=2)
+    monkeypatch.setenv("SSH_AUTH_SOCK", agent.at)
+    assert "no such Ed25519 key" in desk.run("requests", key=inside, code=2)
+    agent.take(base64.b64decode(desk.ann.read_text()), "work")
+    agent.make("home")
+    listed = tallystick("keys", "agent").stdout.splitlines()
+    assert [line.split()[-1] for line in listed] == ["work", "home"]
+    assert listed[0].split()[0] in (desk.place / "policy.yaml").read_text()
+    desk.ann.unlink()
+    desk.approvals.raised()
+    assert REQUEST in desk.run("requests", key=inside)  # of the two the policy knows one
+    assert "reviewer's key" in desk.run("requests", key=Path("ssh-agent:home"), code=2)
+    assert "counted" in desk.run("approve", REQUEST, "--reason", "INC-7", "--yes", key=Path("ssh-agent:work"))
+    assert [vote.reviewer for vote in desk.approvals.votes] == ["ann"]
+    agent.ssh_add("-q", "-D")
+    assert "no such Ed25519 key" in desk.run("requests", key=inside, code=2)
 
 
 # --- voting -----------------------------------------------------------------------------
