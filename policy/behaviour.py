@@ -148,13 +148,17 @@ def read(place: Value, groups: frozenset[str]) -> Behaviour:
             if groups and group.text() not in groups:
                 raise group.invalid(f"no reviewer is in {group.text()!r}{nearest(group.text(), groups)}")
     run = parts["run"].fields(("claims", "longest")) if "run" in parts else {}
-    return Behaviour(
+    found = Behaviour(
         settings,
         _classes(parts["classes"], settings) if "classes" in parts else (),
         parts["resume"].texts() if "resume" in parts else ("reviewers",),
         run["claims"].texts() if "claims" in run else ("run_id",),
         run["longest"].seconds(30 * _DAY_S) if "longest" in run else _DAY_S,
     )
+    suspends = any(each.suspend_at for each in (found.settings, *(c.settings for c in found.classes)))
+    if suspends and groups and groups.isdisjoint(found.resume):
+        raise place.invalid(f"nobody could lift a suspension: name in `resume` one of {', '.join(sorted(groups))}")
+    return found
 
 
 def _settings(parts: Mapping[str, Value], base: Settings) -> Settings:

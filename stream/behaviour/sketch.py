@@ -1,4 +1,4 @@
-"""How large amounts usually are: an exponential histogram of whole numbers. Mergeable, bounded, no floats.
+"""How large amounts usually are: an exponential histogram of whole numbers. Bounded, no floats.
 
 A bucket holds amounts that begin with the same three bits, so a quantile is told at most a
 quarter too high. At most 256 buckets for amounts below 2^64.
@@ -41,10 +41,6 @@ class Sketch:
         self.counts[at] = self.counts.get(at, 0) + 1
         if self.total > MOST:
             self.counts = {n: count // 2 for n, count in self.counts.items() if count > 1}
-
-    def merge(self, other: Sketch) -> None:
-        for at, count in other.counts.items():
-            self.counts[at] = self.counts.get(at, 0) + count
 
     def quantile(self, percent: int) -> int:
         """An amount that at least so many of a hundred do not exceed; 0 of nothing."""

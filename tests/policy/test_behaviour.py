@@ -74,6 +74,17 @@ def test_who_may_resume_must_be_somebody() -> None:
         rules.parse(text + HEAD + "  resume: [securty]\n")
 
 
+def test_who_may_resume_is_somebody_where_anybody_can_be_suspended() -> None:
+    key = "ed25519:" + "A" * 43 + "="
+    text = f"reviewers:\n  - {{name: ann, key: '{key}', groups: [security]}}\n"
+    text += "approvers:\n  default: {groups: [security], quorum: 1, expires: 1h}\n"
+    rules.parse(text + HEAD + "  alert_at: 50\n")
+    for suspends in ("  suspend_at: 90\n", "  classes: [{name: a, identities: [x], suspend_at: 90}]\n"):
+        with pytest.raises(RulesInvalid, match="nobody could lift a suspension: name in `resume` one of security"):
+            rules.parse(text + HEAD + suspends)
+        rules.parse(text + HEAD + suspends + "  resume: [security]\n")
+
+
 @pytest.mark.parametrize("mark", list(Mark), ids=str)
 @pytest.mark.parametrize("then", ["hold", "deny", "allow"])
 def test_no_rule_can_ask_for_what_is_found_after_the_command(mark: Mark, then: str) -> None:
