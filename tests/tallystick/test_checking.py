@@ -156,7 +156,7 @@ def test_a_port_that_one_of_ours_holds_is_no_fault(make: Make, tmp_path: Path) -
     finally:
         up.kill()
     assert [f.text for f in said if not f.good] == []
-    assert sum(f.text.endswith("is in use by us") for f in said) == 6  # the door, four ops, the gateway
+    assert sum(f.text.endswith("is in use by us") for f in said) == 7  # the door, five ops, the gateway
 
 
 # --- Kafka ---------------------------------------------------------------------------------
