@@ -30,9 +30,10 @@ _TOPICS = (EVENTS, APPROVALS, GRANTS, COVERED)
 _FASTEST_S, _SLOWEST_S = 0.005, 0.025
 _BATCH_BYTES = 16 * 1024 * 1024
 _GRANTS_KEPT_US = 24 * 3600 * 1_000_000  # nobody commits on `grants`: gateways read it from its end
-_NOTIFY_US = 24 * 3600 * 1_000_000
-"""For so long messages are kept for the step that tells people; older ones it would only count. All others are waited
-for without end."""
+_DAY_US = 24 * 3600 * 1_000_000
+_WAITED_FOR_US = {"notify": _DAY_US, "behaviour": 7 * _DAY_US}
+"""How long messages are kept for a step that is behind, or gone: what the one would only count by then, and the other
+can do without. All others are waited for without end."""
 _BUSY_S = 10.0
 
 _SCHEMA = """
@@ -160,14 +161,16 @@ def _read_by_all(db: sqlite3.Connection, recorder: str) -> int | None:
 def _prune(db: sqlite3.Connection) -> None:
     now_us = time.time_ns() // 1000
     for topic in (EVENTS, APPROVALS):
-        done = _least(db, topic, "grp != 'notify'")
-        if done is not None:
-            told = _least(db, topic, "grp = 'notify'")
-            db.execute(
-                f"DELETE FROM topic_{topic} WHERE at <= ? AND (at <= ? OR time_us < ?)"  # noqa: S608
-                f" AND at < (SELECT max(at) FROM topic_{topic})",
-                (done, done if told is None else told, now_us - _NOTIFY_US),
-            )
+        patient = ", ".join(f"'{group}'" for group in _WAITED_FOR_US)
+        done = _least(db, topic, f"grp NOT IN ({patient})")
+        if done is None:
+            continue
+        where, values = "at <= ?", [done]
+        for group, kept_us in _WAITED_FOR_US.items():
+            read = _least(db, topic, f"grp = '{group}'")
+            if read is not None:
+                where, values = f"{where} AND (at <= ? OR time_us < ?)", [*values, read, now_us - kept_us]
+        db.execute(f"DELETE FROM topic_{topic} WHERE {where} AND at < (SELECT max(at) FROM topic_{topic})", values)  # noqa: S608
     db.execute(  # a later mark of a source says all that an earlier one did
         "DELETE FROM topic_covered WHERE at NOT IN (SELECT max(at) FROM topic_covered GROUP BY key)"
     )

@@ -150,6 +150,8 @@ class BehaviourStage:
         at = self._cursors.get(batch.source, START)
         if batch.last <= at:
             return ()
+        if batch.prior > at != START:
+            _log.warning("entries were not seen", source=batch.source, after=at, before=batch.prior)
         self._cursors[batch.source] = batch.last
         self._moved.add(batch.source)
         own = behaviour_source(self._topic, message.partition)

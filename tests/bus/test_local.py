@@ -130,15 +130,22 @@ async def test_messages_go_once_committed_and_only_the_last_mark_of_a_source_sta
     assert (await (await bus.consumer("late", [EVENTS])).batch(10, 1))[-1].offset > before
 
 
-async def test_the_step_that_tells_people_is_waited_for_a_day_and_no_longer(bus: LocalBus) -> None:
+@pytest.mark.parametrize(("group", "days"), [("notify", 1), ("behaviour", 7)])
+async def test_a_step_beside_the_record_is_waited_for_some_days_and_no_longer(
+    bus: LocalBus, group: str, days: int
+) -> None:
     await bus.producer().send(EVENTS, [(b"", b"%d" % n) for n in range(5)])
-    ledger, notify = await bus.consumer("ledger", [EVENTS]), await bus.consumer("notify", [EVENTS])
+    ledger, notify = await bus.consumer("ledger", [EVENTS]), await bus.consumer(group, [EVENTS])
     await ledger.commit((await ledger.batch(10, 1))[3])
     await notify.commit((await notify.batch(10, 1))[0])
     await bus.prune()
     assert values(await (await bus.consumer("late", [EVENTS])).batch(10, 1)) == [b"1", b"2", b"3", b"4"]
-    day_us = 24 * 3600 * 1_000_000
-    await bus.run(lambda db: db.execute("UPDATE topic_events SET time_us = time_us - ? WHERE at <= 3", (day_us,)))
+    day_us = days * 24 * 3600 * 1_000_000
+    minute_us = 60 * 1_000_000
+    await bus.run(lambda db: db.execute("UPDATE topic_events SET time_us = time_us - ?", (day_us - minute_us,)))
+    await bus.prune()
+    assert values(await (await bus.consumer("late", [EVENTS])).batch(10, 1)) == [b"1", b"2", b"3", b"4"]
+    await bus.run(lambda db: db.execute("UPDATE topic_events SET time_us = time_us - ? WHERE at <= 3", (minute_us,)))
     await bus.prune()
     assert values(await (await bus.consumer("late", [EVENTS])).batch(10, 1)) == [b"3", b"4"]
     await bus.run(lambda db: db.execute("UPDATE topic_events SET time_us = time_us - ?", (day_us,)))

@@ -22,9 +22,10 @@ from ledger.entry import leaf_bytes
 from ledger.export import export
 from ledger.store import FileStore
 from ledger.writer import Writer
-from schemas.ids import ApprovalId, HoldId, Position, RecorderId, SessionId, Source
+from schemas.ids import AlertId, ApprovalId, HoldId, Position, RecorderId, SessionId, Source, SuspensionId
 from schemas.judging import Reviewer
 from schemas.records import (
+    Alert,
     ApprovalRequest,
     ApproverRule,
     Band,
@@ -35,16 +36,20 @@ from schemas.records import (
     CommandKind,
     Decision,
     Exchange,
+    Finding,
     Gap,
     Grant,
     HoldGone,
     KeyEnrolled,
+    Learning,
     LedgerAdopted,
     LedgerEntry,
     Released,
     Result,
+    Scope,
     SessionClosed,
     SessionOpened,
+    Suspended,
     Vote,
 )
 from seal.keyfiles import enrolment_message
@@ -228,6 +233,23 @@ def test_the_report_says_who_asked_who_decided_and_what_became_of_it(tmp_path: P
     made, _ = bundle(tmp_path / "2", [b for b in bodies() if not isinstance(b, Grant | Released)])
     page = archive.unpack(made).parts["index.html"].decode()
     assert "released" not in page.split("approvals/", 1)[1]
+
+
+def test_unusual_behaviour_is_counted_listed_and_looked_at(tmp_path: Path) -> None:
+    finding = Finding("Behaviour:Network/FirstSeen", 30, "10.9.9.0/24", "10.0.0.0/24", 0, ONE, 5)
+    suspension = SuspensionId("sus-a")
+    alert = Alert(AlertId("alr-a"), "ci", "", ONE, "orders", "p", (finding,), 70, 60, True, suspension, "v", 5)
+    suspended = Suspended(suspension, alert.alert, Scope.SESSION, "ci", ONE, "orders", (), 5, 9, "v", "b", b"s")
+    made, w = bundle(tmp_path, [*bodies(), Learning("ci", "", 1, 2, "v"), alert, suspended])
+    assert code(tmp_path, made, w) is Code.VALID
+    parts = archive.unpack(made).parts
+    assert b"10.9.9.0/24" in parts["alerts.csv"]
+    assert {"learning.csv", "suspensions.csv"} <= set(parts)
+    assert "resumptions.csv" not in parts, "nobody lifted it"
+    assert b"1 alerts, 1 suspensions, 0 of them lifted by a reviewer" in parts["index.html"]
+    assert parts["exceptions.csv"].count(b"Alert") == 2
+    quiet, _ = bundle(tmp_path / "2", bodies())
+    assert not {"alerts.csv", "learning.csv", "suspensions.csv"} & set(archive.unpack(quiet).parts)
 
 
 def test_a_gap_on_record_has_its_own_code(tmp_path: Path) -> None:
