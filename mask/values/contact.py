@@ -41,9 +41,13 @@ _LOCAL = re.compile(rb"(?<![0-9A-Za-z\x80\x82.])(?<![0-9]:)(?:\+|00)?\(?" + _NUM
 _DATE = re.compile(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]")
 _SAYS_PHONE = (
     rb"(?i)(?:phone|telefono?n?|telephon|mobile|mobil|movil|cell|fax|handy|whatsapp|sms|celular|portable|"
-    rb"\btel\b|\bcall (?:me|us|back)\b|\bcall(?:ing|ed)? (?:at|on)\b|\bring me\b|\btext me\b|hotline|number is)"
+    rb"\btel\b|\bcall (?:me|us|back)\b|\bcall(?:ing|ed)? (?:at|on)\b|\bring me\b|\btext me\b|hotline|number is|"
+    rb"\b(?:can|please|to|or) (?:call|dial|ring)\b|\banswer(?:s|ed|ing)? (?:at|on)\b)"
 )
 _PHONE_WORDS = compiled(_SAYS_PHONE)
+_BEHIND_PHONE = rb"(?i)[0-9] ?[-(]? ?(?:office|fax|mobile|cell|home|direct|phone|work)\b[ \t]*(?:[\r\n,;)<|\\\"']|$)"
+_LABELS = compiled(_BEHIND_PHONE)
+_LONGEST_PHONE = 48
 
 
 def _code_given_out(digits: bytes) -> bool:
@@ -65,6 +69,11 @@ def find_named_phone(view: View) -> Iterator[Finding]:
     for start, end in windows(view.data, _PHONE_WORDS, 0, 40, VALUE):
         for match in _LOCAL.finditer(view.data, start, min(end + 24, len(view.data))):
             if match.start() < end and not _DATE.match(match[0]):
+                yield Finding(*match.span(), Kind.PHONE, match[0].decode("latin-1"))
+    for label in _LABELS.finditer(view.data):  # as in a signature: `030 901820 office`
+        last = label.start() + 1
+        for match in _LOCAL.finditer(view.data, max(0, last - _LONGEST_PHONE), last):
+            if match.end() == last and not _DATE.match(match[0]):
                 yield Finding(*match.span(), Kind.PHONE, match[0].decode("latin-1"))
 
 
@@ -126,7 +135,7 @@ DETECTORS = (
     ),
     Detector(
         "phone_named",
-        (_SAYS_PHONE,),
+        (_SAYS_PHONE, _BEHIND_PHONE),
         find_named_phone,
         "ITU-T E.164: 6 to 15 digits",
         (
@@ -134,6 +143,9 @@ DETECTORS = (
             '{"phone": "«218-640-1107»"}',
             "Tel. «030/901820»",
             "call me at «555.123.4567 ext. 9»",
+            "please call «030/901820»",
+            "«030 901820» office",
+            "«(0117) 4960997»-Fax, Leeds",
         ),
         (
             "phone 12345",
@@ -142,6 +154,9 @@ DETECTORS = (
             '{"note": "a cell.", "at": "10:31:21.941160"}',
             "cell B7",
             "phone: none",
+            "1234567 mobile users",
+            "2024-05-01 office",
+            "to call 12 of 40 functions",
         ),
         family=Family.WORDS,
     ),
