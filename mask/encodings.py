@@ -1,7 +1,8 @@
-r"""Text inside text: `\u0034`, `%34`, `&#52;`; base64, hex; gzip, zlib and zstd inside those.
+r"""Text inside text: `\u0034`, `%34`, `&#52;`, `=34`; base64, hex; gzip, zlib and zstd inside those.
 
 Gives *pieces* (`mask.normal`): what stands where, decoded. Two steps a level: escapes are undone first,
-however often they were doubled, because they may cut a base64 in two; then blobs are opened. Base64 is read
+however often they were doubled, because they may cut a base64 in two; then blobs are opened. Quoted-printable is
+undone beside that, not before: its sign is also that of `a=12`, and the end of a base64. Base64 is read
 at all four alignments and hex at both, so that characters run together with it do not hide it. Only what
 decodes to text is a piece: ids, digests and pictures stay what they are. What is compressed and cannot be
 read, or is larger than the budget, is *unreadable*, and withheld.
@@ -93,6 +94,29 @@ def _text(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+_QUOTED = re.compile(rb"(?:=[0-9A-F]{2}|(?<!=)=[ \t]{0,8}+\r?\n)++")
+_MAY_BE_QUOTED = re.compile(rb"=[0-9A-F]{2}=(?:[0-9A-F]{2}|[ \t]{0,8}+\r?\n)|(?<!=)=[ \t]{0,8}+\r?\n")
+_SOFT_BREAK = re.compile(rb"=[ \t]*+\r?\n")
+
+
+def has_quoted(data: bytes) -> bool:
+    """Whether this may be quoted-printable (RFC 2045, section 6.7): a line that goes on in the next, or two bytes. Two
+    equals signs are none: it would write the first as `=3D`."""
+    return b"=" in data and _MAY_BE_QUOTED.search(data) is not None
+
+
+def has_any(data: bytes) -> bool:
+    return has_escapes(data) or has_quoted(data)
+
+
+def quoted(view: View) -> list[Piece]:
+    return [(match.start(), match.end(), _unquoted(match[0])) for match in _QUOTED.finditer(view.data)]
+
+
+def _unquoted(raw: bytes) -> str:
+    return _text(binascii.unhexlify(_SOFT_BREAK.sub(b"", raw).replace(b"=", b"")))
 
 
 # --- blobs ------------------------------------------------------------------------------------

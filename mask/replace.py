@@ -117,13 +117,36 @@ def _spliced(text: str, places: list[Replaced], tokens: Tokens, *, quoted: bool)
     parts: list[str] = []
     at = 0
     for each in places:
+        if each.start < at:  # in a number that was replaced whole
+            continue
+        start, end = (quoted and _number(text, at, each)) or (each.start, each.end)
         token = tokens.of(each.finding)
-        before, after = text[at : each.start], text[each.end :].lstrip()[:1] if quoted else ""
-        bare = quoted and before.rstrip()[-1:] in (":", ",", "[") and after in (",", "}", "]")
-        parts += (before, f'"{token}"' if bare else token)
-        at = each.end
+        parts += (text[at:start], f'"{token}"' if quoted and _stands_alone(text, at, start, end) else token)
+        at = end
     parts.append(text[at:])
     return "".join(parts)
+
+
+_DIGITS, _BLANKS = "+-.0123456789Ee", " \t\r\n"
+
+
+def _number(text: str, at: int, place: Replaced) -> tuple[int, int] | None:
+    """All of the number in JSON of which a part is to be replaced."""
+    start, end = place.start, place.end
+    while start > at and text[start - 1] in _DIGITS:
+        start -= 1
+    while end < len(text) and text[end] in _DIGITS:
+        end += 1
+    return (start, end) if _stands_alone(text, at, start, end) else None
+
+
+def _stands_alone(text: str, at: int, start: int, end: int) -> bool:
+    """Whether a value of JSON without quotes is there."""
+    while start > at and text[start - 1] in _BLANKS:
+        start -= 1
+    while end < len(text) and text[end] in _BLANKS:
+        end += 1
+    return text[max(at, start - 1) : start] in (":", ",", "[") and text[end : end + 1] in (",", "}", "]")
 
 
 def is_json(text: str) -> bool:

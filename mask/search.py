@@ -115,12 +115,12 @@ class Search:
 
     def clean(self, data: bytes) -> bool:
         """Nothing is in these bytes of a view, and nothing is encoded in them."""
-        return not encodings.has_escapes(data) and self._with_names.clean(data)
+        return not encodings.has_any(data) and self._with_names.clean(data)
 
     def clean_of(self, texts: Sequence[str]) -> list[bool]:
         """Of each, whether it is seen at a glance that `all` finds nothing."""
         views = [text.encode("ascii") if text.isascii() else view(text).data for text in texts]
-        clean = [not encodings.has_escapes(each) and len(each) <= MOST_TEXT for each in views]
+        clean = [not encodings.has_any(each) and len(each) <= MOST_TEXT for each in views]
         self._with_names.sift(views, clean)
         return clean
 
@@ -143,7 +143,7 @@ class Search:
             views.append(rewritten(views[0], encodings.json_escapes(views[0])))
         filters = self._with_names if names else self._without
         hits = filters.hits(views[-1])
-        if not hits and not encodings.has_escapes(views[-1].data):
+        if not hits and not encodings.has_any(views[-1].data):
             return []
         run = _Run(self, filters, views, names, kept)
         run.through(hits)
@@ -160,18 +160,30 @@ class Search:
 class _Run:
     """One text under search."""
 
-    def __init__(self, search: Search, filters: Filters, views: list[View], names: bool, kept: Iterable[Place]) -> None:
+    def __init__(
+        self,
+        search: Search,
+        filters: Filters,
+        views: list[View],
+        names: bool,
+        kept: Iterable[Place] = (),
+        beside: _Run | None = None,
+    ) -> None:
+        """`beside`: the run of which this is another reading; what that may still do is shared."""
         self._search, self._filters, self._names = search, filters, names
         self._view = views[-1]
         self._moved = [each for each in views if each.moves]
         """The views, from the text up, in which places are not those of the view below."""
-        self._budget = Budget()
+        self._readings: int = beside._readings + 1 if beside else 0
+        self._depth: int = beside._depth if beside else 0
+        self._budget: Budget = beside._budget if beside else Budget()
         self._kept: list[Place] = [*kept]
         self.findings: list[Finding] = []
 
     def through(self, hits: list[int]) -> None:
         blobs = self._look(hits)
-        for depth in range(DEPTH + 1):
+        for depth in range(self._depth, DEPTH + 1):
+            self._depth = depth
             for _ in range(ESCAPES):
                 here = self._view
                 if not (encodings.has_escapes(here.data) and (pieces := encodings.escapes(here))):
@@ -190,6 +202,14 @@ class _Run:
         if self._kept:
             self.findings = _without_kept(self.findings, sorted(self._kept))
 
+    def _look_beside(self, above: View) -> None:
+        """Searches a reading of the newest view that may be wrong: what is found is found, all else goes on without."""
+        if self._readings == DEPTH:
+            raise TooMuch
+        run = _Run(self._search, self._filters, [*self._moved, above], self._names, beside=self)
+        run.through(self._filters.hits(above))
+        self.findings += run.findings
+
     def _look_into(self, above: View) -> bool:
         self._view = above
         self._moved.append(above)
@@ -203,6 +223,8 @@ class _Run:
                 self._add(found(detectors[nth], self._view))
         if self._names and self._search.fields.keeps:
             self._kept += (self._place(*span) for span in self._search.kept(self._view))
+        if encodings.has_quoted(self._view.data):
+            self._look_beside(rewritten(self._view, encodings.quoted(self._view)))
         return bool(hits) and hits[-1] >= len(detectors)
 
     def _add(self, findings: list[Finding]) -> None:

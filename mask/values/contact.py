@@ -144,7 +144,7 @@ DETECTORS = (
             "Tel. «030/901820»",
             "call me at «555.123.4567 ext. 9»",
             "please call «030/901820»",
-            "«030 901820» office",
+            "«030 901820» office, Bonn",
             "«(0117) 4960997»-Fax, Leeds",
         ),
         (

@@ -37,6 +37,7 @@ UNITS = [
     "12345678:AA", "?sig=", "AccountKey=", "secret aB3dE5fG7hJ9aB3dE5fG7 ", "a:b@tcp(", "1.1.1.1 ", "::", "a:b:c:",
     "4 4 4 ", "4111 1111 ", "4.4.", "1111-1111-", "1/1/", "123456 123456 ", "%5Cu0034", "&#x5c;u0034", "х1", "٤", "á",
     "4\u200b", "\x82", "tok:", "e\u0301", "ﷺ", "{", "[", "'", '"',
+    "x=\n", "=41=42", "=3D=\n", "=    ", "=3D=3D", "12345678 office,",
 ]  # fmt: skip
 
 
@@ -62,6 +63,7 @@ MADE: dict[str, Callable[[int], str]] = {
     "nested base64": _nested64,
     "deep JSON": lambda size: '{"a":[' * (size // 6),
     "random digits": _random_digits,
+    "JSON of numbers": lambda size: "[" + "46755330751966058312864540, " * (size // 28) + "0]",
 }
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mask.kinds import Detector, Finding, Kind
@@ -328,6 +328,7 @@ ANY = st.text(st.characters(exclude_categories=())) | st.text("4 1-@.:/='\"\\%{}
 @settings(max_examples=300)
 def test_nothing_around_a_value_hides_it(before: str, planted: str, after: str) -> None:
     text, _ = PLANTED[planted]
+    assume(core(text) not in before + after)
     masked = MASKER.text(f"{before} | {text} | {after}")
     assert core(text) not in str(masked.text)
     assert masked.found or masked.withheld

@@ -111,7 +111,11 @@ def write_runs(files: Iterable[Path], folder: Path) -> int:
     size = 0
     for nth, path in enumerate(files):
         lines = []
-        for layer in layers(path.read_bytes()):
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:  # Kafka deletes what is covered
+            continue
+        for layer in layers(raw):
             for match in _RUNS.finditer(layer):
                 if match[0] not in known:
                     known.add(match[0])

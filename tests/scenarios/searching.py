@@ -121,9 +121,12 @@ def _ways(values: tuple[str, ...]) -> Needles:
 
 
 def found_in(path: Path, values: tuple[str, ...]) -> list[str]:
-    """Which of the values this file holds."""
+    """Which of the values this file holds; none, if it is gone: Kafka deletes what is covered."""
     found: list[str] = []
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return []
     if raw.endswith(bytes(4096)):  # Kafka makes an index 10 MiB of zeros; one is kept, for it may end UTF-16
         raw = raw.rstrip(b"\0") + b"\0"
     for layer in layers(raw):
