@@ -31,8 +31,8 @@ a card's code, and whatever cannot be read, by `withheld:<length>:<12 letters>`.
 2. the **grammar** of SQL, so that constants and comments are masked one by one;
 3. the **detectors** below, over every text, folded to one plain form (full-width digits, other scripts' digits, all
    dashes and spaces, invisible characters), and over what is encoded in it: escapes, percent, entities,
-   quoted-printable, base64, hex, gzip, zlib and zstd, {DEPTH} deep. What is deeper, over {MOST_INFLATED >> 20} MiB unpacked, or over
-   {MOST_TEXT >> 20} Mi characters is withheld.
+   quoted-printable, base64, hex, gzip, zlib and zstd, {DEPTH} deep. What is deeper, over {MOST_INFLATED >> 20} MiB
+   unpacked, or over {MOST_TEXT >> 20} Mi characters is withheld.
 
 What is in « » is what a detector takes of its examples; of what stands under *leaves* it takes nothing.
 """
