@@ -9,9 +9,10 @@ Rules:
  3. What a peer (another identity of its class) did lately is not unusual.
  4. What was approved is not unusual: reviewers saw it. What they denied counts when it comes again,
     whoever else does it. Who lifts a suspension says that its findings were nothing.
- 5. What did not run is unusual all the same, and is not learned.
+ 5. What did not run is unusual all the same, and is not learned; nor does it count in a volume.
  6. A thing is unusual once: it is learned when it is found.
- 7. Time is the entries'; suspensions begin by the bus's.
+ 7. Time is the entries', but never ahead of the bus's: a gateway whose clock is wrong moves nobody's usual
+    into the future. Suspensions begin by the bus's.
 """
 
 from __future__ import annotations
@@ -78,10 +79,10 @@ class Watch:
         caused_by = self._directory.behind(opened.subject, opened.claims)
         known = Open(opened.subject, opened.target, opened.environment, caused_by, opened.opened_us)
         self._memory.sessions.put(opened.session, known)
-        name, at_us = identity_name(opened.subject), opened.opened_us
+        name, at_us = identity_name(opened.subject), min(opened.opened_us, self._now_us)
         identity = self._memory.identity(name)
         if identity is None:
-            identity = self._learn_of(name, opened)
+            identity = self._learn_of(name, opened.subject, at_us)
         seeing = self._seeing(name, identity, opened.session, known, at_us)
         self._used(seeing)
         network = network_of(opened.client_address)
@@ -98,13 +99,12 @@ class Watch:
     def closed(self, closed: SessionClosed) -> None:
         self._memory.sessions.drop(closed.session)
 
-    def _learn_of(self, name: str, opened: SessionOpened) -> Identity:
-        identity_class, settings = self._of(opened.subject)
-        at_us = opened.opened_us
-        identity = Identity(opened.subject, at_us, at_us)
+    def _learn_of(self, name: str, subject: str, at_us: int) -> Identity:
+        identity_class, settings = self._of(subject)
+        identity = Identity(subject, at_us, at_us)
         self._memory.add(name, identity)
         until_us = at_us + settings.warm_up * 1_000_000
-        self._said.append(Learning(opened.subject, identity_class, at_us, until_us, self._version))
+        self._said.append(Learning(subject, identity_class, at_us, until_us, self._version))
         return identity
 
     def _run(self, seeing: _Seeing, run: str, network: str) -> None:
@@ -131,7 +131,7 @@ class Watch:
         if known is None or identity is None:
             self.unknown += 1
             return
-        at_us: int = body["started_us"]
+        at_us = min(body["started_us"], self._now_us)
         seeing = self._seeing(name, identity, body["session"], known, at_us)
         ran, asked = body["result"] != "refused", body["hold"] is not None
         hour = at_us // HOUR_US
@@ -153,7 +153,8 @@ class Watch:
             for thing in things:
                 if denied.has(thing, seeing.day, seeing.forget):
                     seeing.find(Mark.DENIED, thing, thing, "a reviewer denied it")
-        self._count(seeing, (body["rows"], body["answer_bytes"], 1))
+        if ran:
+            self._count(seeing, (body["rows"], body["answer_bytes"], 1))
         identity.last_us = max(identity.last_us, at_us)
         self._moved(seeing)
 

@@ -312,6 +312,28 @@ def test_what_did_not_run_is_found_and_not_learned() -> None:
     assert world.found().count("relation") == 2, "a day later it is unusual still"
 
 
+def test_what_is_refused_counts_in_no_volume() -> None:
+    world = World()
+    at_us = world.weeks() + 9 * HOUR_US
+    session = world.open(at_us)
+    for _ in range(1000):
+        world.run(at_us, session, rows=0, result=Result.REFUSED)
+    assert world.found() == []
+
+
+def test_a_gateway_whose_clock_is_ahead_moves_no_usual_into_the_future() -> None:
+    world = World()
+    at_us = world.weeks() + 9 * HOUR_US
+    ahead = world.does.open(at_us + 100 * DAY_US, "app")
+    world.give(at_us, ahead)
+    world.give(at_us, world.does.command(at_us + 100 * DAY_US, ahead.session, "t"))
+    assert world.found() == [], "it did not wake"
+    world.run(at_us + DAY_US, world.open(at_us + DAY_US))
+    assert world.found() == []
+    world.open(at_us + 60 * DAY_US)
+    assert world.found() == ["woke"]
+
+
 def test_points_fade_and_add_up_over_sessions() -> None:
     settings = Settings(alert_at=60)
     for hours, alerts in ((0, 1), (12, 0)):
