@@ -16,6 +16,9 @@ APPROVALS = "approvals"  # HoldRaised, HoldEnded, Vote, BootStarted, Tick, Resum
 GRANTS = "grants"  # Grant, Refusal, Pending, key recorder; Suspended, Resumed; read by gateways
 COVERED = "covered"  # Covered, key source; read by recorders
 
+MASK_GROUP, ASK_GROUP, BEHAVIOUR_GROUP = "pipeline", "ask", "behaviour"
+"""Groups of readers: names under which offsets are kept. Others are made of a gateway's or a shard's name."""
+
 LARGEST_MESSAGE = 4 * 1024 * 1024
 """Key and value. A segment is at most 512 KiB and one chunk of 1 MiB and one frame, so this leaves room."""
 

@@ -40,12 +40,15 @@ def union_members(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if origin in (typing.Union, types.UnionType) else ()
 
 
+_HINTS: dict[type[Any], dict[str, Any]] = {Position: {"major": int, "minor": int, "index": int}}
+
+
 def hints(cls: type[Any]) -> dict[str, Any]:
     """Field name -> resolved type, in order."""
-    if cls is Position:
-        return {"major": int, "minor": int, "index": int}
-    resolved = typing.get_type_hints(cls)
-    return {f.name: resolved[f.name] for f in dataclasses.fields(cls)}
+    if cls not in _HINTS:
+        resolved = typing.get_type_hints(cls)
+        _HINTS[cls] = {f.name: resolved[f.name] for f in dataclasses.fields(cls)}
+    return _HINTS[cls]
 
 
 def schema_of(cls: type[Any]) -> dict[str, Any]:

@@ -28,9 +28,6 @@ from stream.pipeline import Tools
 from stream.resuming import Resuming
 from stream.runner import Stage, nothing, turn
 
-MASK_GROUP = "pipeline"
-ASK_GROUP = "ask"
-BEHAVIOUR_GROUP = "behaviour"
 TICK_S = 1.0
 _BACK_OFF_S = 0.5
 

@@ -8,15 +8,11 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from ledger.note import VerifierKey
-from policy import judge as judging
-from policy import requests
-from schemas.judging import Judgement, SessionFacts
 from seal import keyfiles
 from tallystick import (
     cli_approvals,
@@ -31,10 +27,12 @@ from tallystick import (
     cli_votes,
 )
 from tallystick import config as configuration
-from tallystick.cli_policy import read_policy
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
 from tallystick.version import VERSION
 from tallystick.visible import visible
+
+if TYPE_CHECKING:
+    from schemas.judging import Judgement
 
 app = typer.Typer(
     name="tallystick",
@@ -74,7 +72,7 @@ def _root(
 
 @app.command(epilog="Example: echo 'delete from job_log' | tallystick explain")
 def explain(
-    protocol: Annotated[str, typer.Option(help=" or ".join(requests.PROTOCOLS))] = "postgres",
+    protocol: Annotated[str, typer.Option(help="postgres or kubernetes or aws")] = "postgres",
     as_json: Annotated[bool, typer.Option("--json", help='Lines in are {"command": …}, lines out JSON too.')] = False,
     policy: Annotated[Path | None, typer.Option(help="A policy file; else the default policy.")] = None,
     environment: Annotated[str, typer.Option(help="What the target is.")] = "production",
@@ -82,6 +80,11 @@ def explain(
     at: Annotated[datetime | None, typer.Option(formats=TIMES, help="When, in UTC; else now.")] = None,
 ) -> None:
     """What each command does, what is of concern about it, what the policy says. One a line on stdin."""
+    from policy import judge as judging
+    from policy import requests
+    from schemas.judging import SessionFacts
+    from tallystick.trying import read_policy
+
     if protocol not in requests.PROTOCOLS:
         fail(f"--protocol is one of {', '.join(requests.PROTOCOLS)}")
     rules = read_policy(policy)
@@ -157,6 +160,8 @@ def keys_show(
     shard: Annotated[str, typer.Option(help="Whose log key to print.")] = "0",
 ) -> None:
     """Who is enrolled, until when, and the log's verifier key, which auditors need from you by another way."""
+    from ledger.note import VerifierKey
+
     try:
         known = keyfiles.enrolled(directory)
         origin = keyfiles.origin(directory, shard)

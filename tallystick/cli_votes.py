@@ -27,7 +27,6 @@ from tallystick.cli_approvals import (
     speaking,
     width,
 )
-from tallystick.recorded import iso
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, moment, say
 
 if TYPE_CHECKING:
@@ -180,6 +179,7 @@ def _vote(
     from approvals.votes import ReasonTooLong, cast
     from schemas.ids import ApprovalId
     from tallystick.asked import shown
+    from tallystick.recorded import iso
 
     door, signer = who
     if not yes and not sys.stdin.isatty():

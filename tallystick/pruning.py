@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import structlog
 
 from bus.kafka import KafkaBus
-from bus.topics import EVENTS, JOURNAL, BusDown
-from stream.workers import MASK_GROUP
+from bus.topics import EVENTS, JOURNAL, MASK_GROUP, BusDown
 
 SAMPLE_S = 30.0
 _log = structlog.get_logger()

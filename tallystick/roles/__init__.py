@@ -12,16 +12,18 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from bus.topics import Bus, BusDown
-from policy import rules as policy_rules
 from tallystick import logs
 from tallystick.config import Address, Config
 from tallystick.harden import allow_many_files, harden
 from tallystick.ops import Figures, OpsServer, Ready
+
+if TYPE_CHECKING:
+    from policy.rules import Rules
 
 Say = Callable[[str], None]
 ASK_S = 2.0  # for a page of `ops`: whoever asks waits
@@ -44,9 +46,11 @@ def run(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], name: str) -
         runner.run(life())
 
 
-def read_rules(config: Config) -> policy_rules.Rules:
+def read_rules(config: Config) -> Rules:
     """Raises OSError, RulesInvalid."""
-    return policy_rules.parse(config.policy.read_text(encoding="utf-8"))
+    from policy import rules  # not for a role that judges nothing
+
+    return rules.parse(config.policy.read_text(encoding="utf-8"))
 
 
 async def until(stop: asyncio.Event, *tasks: asyncio.Task[Any]) -> None:

@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bus.local import LocalBus
-from bus.topics import EVENTS
+from bus.topics import BEHAVIOUR_GROUP, EVENTS
 from seal import keyfiles
 from stream.behaviour_stage import BehaviourStage, SealedRows, Watched
-from stream.workers import BEHAVIOUR_GROUP, Worker
+from stream.workers import Worker
 from tallystick.backends import kafka_settings, open_bus
 from tallystick.config import Config
 from tallystick.metrics import Value

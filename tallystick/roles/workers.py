@@ -13,7 +13,7 @@ import uvicorn
 
 from approvals.votes import Directory
 from bus.local import LocalBus
-from bus.topics import APPROVALS, JOURNAL, Bus
+from bus.topics import APPROVALS, ASK_GROUP, JOURNAL, MASK_GROUP, Bus
 from mask.masker import engine, masker_for
 from policy.signals import table as signal_table
 from seal import keyfiles
@@ -26,7 +26,7 @@ from stream.pipeline import Tools
 from stream.resume_door import resume_route
 from stream.resuming import Resuming
 from stream.runner import Stage
-from stream.workers import ASK_GROUP, MASK_GROUP, ApprovalsWorker, Worker, ask_stages, mask_stages
+from stream.workers import ApprovalsWorker, Worker, ask_stages, mask_stages
 from tallystick.backends import kafka_settings, now_us, open_bus
 from tallystick.config import Config
 from tallystick.door import server_context

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from approvals.votes import Directory, cast
-from bus.topics import APPROVALS, EVENTS, GRANTS, JOURNAL
+from bus.topics import APPROVALS, ASK_GROUP, EVENTS, GRANTS, JOURNAL, MASK_GROUP
 from mask.kinds import Detector, Finding
 from mask.masker import Masker, Tokens
 from mask.normal import View
@@ -53,7 +53,7 @@ from stream.mask_stage import Done
 from stream.pipeline import END, Tools
 from stream.places import exchange_place, hold_place
 from stream.runner import OFFSET, OUTPUTS, STATE
-from stream.workers import ASK_GROUP, MASK_GROUP, ApprovalsWorker, Worker, ask_stages, mask_stages
+from stream.workers import ApprovalsWorker, Worker, ask_stages, mask_stages
 from wire.postgres import messages as m
 
 RECORDER = RecorderId("db.0.aaaaaaaa")

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bus.kafka import KafkaBus, KafkaSettings
-from bus.topics import EVENTS, JOURNAL, BusRefused
-from stream.workers import MASK_GROUP
+from bus.topics import EVENTS, JOURNAL, MASK_GROUP, BusRefused
 from tallystick.pruning import Pruning, Sample, prune
 from tools.services import Kafka
 
