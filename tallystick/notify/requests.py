@@ -32,11 +32,15 @@ class Known:
 
 
 class Memory:
-    """The requests that notices are about. Reading a record again changes nothing, so it may be ahead of a reader."""
+    """The requests that notices are about, and of which topic they were read. Reading a record again changes nothing,
+    so it may be ahead of a reader."""
 
-    def __init__(self, known: Mapping[ApprovalId, Known] | None = None) -> None:
-        self._known = dict(known or {})
+    def __init__(self, known: Mapping[ApprovalId, Known] | None = None, topic: str = "") -> None:
+        self._known, self.topic = dict(known or {}), topic
         self.changed = False
+
+    def of(self, topic: str) -> None:
+        self.changed, self.topic = self.changed or topic != self.topic, topic
 
     def get(self, request: ApprovalId) -> Known | None:
         return self._known.get(request)
@@ -60,20 +64,23 @@ class Memory:
 
     def dump(self) -> bytes:
         rows = [[_row(known.asked), *map(_row, known.yes)] for known in self._known.values()]
-        return json.dumps({"v": 1, "requests": rows}).encode()
+        return json.dumps({"v": 1, "topic": self.topic, "requests": rows}).encode()
 
     @classmethod
     def load(cls, raw: bytes) -> Memory:
         """What cannot be read is forgotten: it is there for fuller words only."""
         known: dict[ApprovalId, Known] = {}
+        topic = ""
         try:
-            for row in json.loads(raw)["requests"]:
+            plain = json.loads(raw)
+            topic = str(plain["topic"])
+            for row in plain["requests"]:
                 asked, *yes = (decode(base64.b64decode(record)) for record in row)
                 if isinstance(asked, ApprovalRequest):
                     known[asked.request] = Known(asked, tuple(vote for vote in yes if isinstance(vote, Vote)))
         except (ValueError, KeyError, TypeError, CodecError):
             pass
-        return cls(known)
+        return cls(known, topic)
 
 
 def _row(record: ApprovalRequest | Vote) -> str:

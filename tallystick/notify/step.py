@@ -3,7 +3,7 @@
 Which message of the bus each channel is done with lies in the group's commit, as its metadata, so nothing
 else must survive us: the next start reads on from the channel that is furthest behind, and the others pass
 over what they had. What was sent and not yet committed is sent again, under the same id if it is the same.
-Requests that notices are about are remembered in a file, for their words alone; it may be lost.
+Requests that notices are about are remembered in a file, and of which topic all this is; it may be lost.
 
 The very first start begins at the end: nobody is told of a history.
 """
@@ -121,10 +121,16 @@ class Notifier:
     async def _begin(self, consumer: Consumer) -> None:
         known = await consumer.committed(EVENTS, 0)
         end = await self._bus.end(EVENTS, 0) - 1
-        said: dict[str, int] = json.loads(known[1]) if known else {}
+        self._topic = await self._bus.identity(EVENTS)
+        done: dict[str, int] = json.loads(known[1]) if known else {}
         for lane in self.lanes:  # a channel that is new begins at the end
-            lane.upto = min(said.get(lane.channel.name, end), end)
+            lane.upto = min(done.get(lane.channel.name, end), end)
         self._read = min((lane.upto for lane in self.lanes), default=end)
+        topic = await self._bus.identity(EVENTS)
+        if self._memory.topic not in ("", topic):  # Kafka forgets the commits of a topic that is deleted
+            self._read = max(done.values(), default=end)
+            self._lost(0)
+        self._memory.of(topic)
         await self._commit(consumer)
         await consumer.seek(EVENTS, 0, self._read + 1)
         self.ready = True

@@ -34,6 +34,7 @@ from schemas.records import (
 )
 from schemas.records import Decision as D
 from tallystick.notify import words
+from tallystick.notify.kinds import Kind
 from tallystick.notify.notices import TOLD_OF, Notice, notice
 from tallystick.notify.outbox import message
 from tallystick.notify.requests import MOST_KNOWN, Memory
@@ -129,6 +130,23 @@ def test_each_makes_json_lines_and_blocks(body: LeafBody) -> None:
     if told[0].told.about:
         assert f"{DOOR}/approvals/{ID}" in text
         assert f"tallystick requests {ID}" in text
+
+
+def test_a_digest_lists_fifty_and_fits_into_slack() -> None:
+    found = read([asked(subject="x" * 5000) for _ in range(50)])
+    one = message(found, 7, {Kind.ALARM: 3, Kind.OPENED: 4})
+    assert words.title(one) == "57 notices: 3 alarm, 54 request.opened"
+    said = json.loads(words.payload(one, DOOR))
+    assert said["type"] == "digest"
+    assert [n["data"]["id"] for n in said["data"]["notices"]] == [n.id for n in found]
+    assert said["data"]["not_listed"] == {"alarm": 3, "request.opened": 4}
+    text = words.text(one, DOOR)
+    assert text.count("Approval wanted") == 50
+    assert "and 7 more that are not listed" in text
+    blocks = json.loads(words.slack(one, DOOR))["blocks"]
+    assert len(blocks) <= 50
+    assert all(len(b["text"]["text"]) <= 3000 for b in blocks[:-1])
+    assert len(blocks[-1]["elements"][0]["text"]) <= 3000
 
 
 def test_an_alarm_says_which_command_shows_it() -> None:
