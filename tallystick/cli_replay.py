@@ -41,6 +41,7 @@ def replay(
 
 def _moments(session: str, config: Any) -> list[Any]:
     from schemas.records import (
+        Alert,
         ApprovalRequest,
         Exchange,
         Grant,
@@ -51,6 +52,7 @@ def _moments(session: str, config: Any) -> list[Any]:
         Released,
         SessionClosed,
         SessionOpened,
+        Suspended,
         Vote,
     )  # fmt: skip
     from tallystick.recorded import Content, open_log
@@ -62,7 +64,9 @@ def _moments(session: str, config: Any) -> list[Any]:
         body = entry.body
         if isinstance(body, SessionOpened | SessionClosed | Exchange | Hold) and body.session == session:
             content, masked = log.masked(found, entry)
-        elif isinstance(body, ApprovalRequest | Vote | Grant | Refusal | Released | HoldGone | MaskingFailed):
+        elif isinstance(
+            body, ApprovalRequest | Vote | Grant | Refusal | Released | HoldGone | MaskingFailed | Alert | Suspended
+        ):
             content, masked = Content.NONE, None
         else:
             continue

@@ -12,6 +12,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from schemas.records import (
+    Alert,
     ApprovalRequest,
     Exchange,
     Grant,
@@ -24,6 +25,7 @@ from schemas.records import (
     Released,
     SessionClosed,
     SessionOpened,
+    Suspended,
     Vote,
 )
 from tallystick.recorded import Content, iso
@@ -56,7 +58,9 @@ def of_session(moments: Iterator[Moment] | list[Moment], session: str) -> list[M
 
 
 def _concerns(body: LeafBody, session: str, holds: set[Any], asked: set[Any]) -> bool:
-    if isinstance(body, SessionOpened | SessionClosed | Exchange | Hold | ApprovalRequest | MaskingFailed):
+    if isinstance(
+        body, SessionOpened | SessionClosed | Exchange | Hold | ApprovalRequest | MaskingFailed | Alert | Suspended
+    ):
         return body.session == session
     if isinstance(body, Vote):
         return body.request in asked
@@ -110,6 +114,11 @@ def _headline(body: LeafBody) -> str:
             alone = "BREAK-GLASS: " if body.break_glass else ""
             use = f", use {body.use}" if body.use != 1 else ""
             return f"{alone}{body.request}: released to the target{use}"
+        case Alert():
+            signals = ", ".join(dict.fromkeys(f.signal for f in body.findings))
+            return f"ALERT {body.alert}: {body.score} points for what is unusual [{signals}]; see: tallystick alerts"
+        case Suspended():
+            return f"SUSPENDED {body.suspension}: this {body.scope.value}, until {iso(body.until_us)[:19]}Z"
         case MaskingFailed():
             what = f"command {body.number}" if body.number else "what is not in a command"
             return f"masking failed: {body.values} values of {what} withheld, {body.detector} failed on them"

@@ -70,6 +70,12 @@ def test_alerts_are_shown_with_what_became_of_them_and_fool_no_terminal(made: De
     assert [line["subject"] for line in lines] == ["ci/deploy", "ci/other", "ci/deploy"]
 
 
+def test_a_replay_shows_where_it_was_unusual(made: Deployment) -> None:
+    shown = run("replay", ONE, made=made)
+    assert "ALERT alr-aaaaaaaaaaaaaaaa: 130 points for what is unusual [Behaviour:Relation/FirstSeen]" in shown
+    assert "SUSPENDED sus-aaaaaaaaaaaaaaaa: this identity, until" in shown
+
+
 def test_only_a_suspension_that_lasts_can_be_lifted(made: Deployment) -> None:
     key = ("--key", str(made.reviewer), "--name", "ann", "--reason", "seen", "--yes")
     for letter in "bc":
