@@ -121,7 +121,6 @@ class Notifier:
     async def _begin(self, consumer: Consumer) -> None:
         known = await consumer.committed(EVENTS, 0)
         end = await self._bus.end(EVENTS, 0) - 1
-        self._topic = await self._bus.identity(EVENTS)
         done: dict[str, int] = json.loads(known[1]) if known else {}
         for lane in self.lanes:  # a channel that is new begins at the end
             lane.upto = min(done.get(lane.channel.name, end), end)
