@@ -21,6 +21,8 @@ DEFAULT_CLAIMS = ("repository", "ref", "workflow")
 
 _VERSION = b"tallystick/command/1"
 _SHAPE = b"tallystick/shape/1"
+_INTEGERS = {20: 23, 21: 23}
+"""int8 and int2 as int4: drivers choose the width by the value (psycopg), and that is free in a shape."""
 
 
 def canonical(
@@ -59,7 +61,8 @@ def shape(
     """The same of all commands that differ in their values alone: `normal` is the text with a mark for each constant,
     `binds` how many there are. Only for what the judge calls literal-blind: of anything else the values decide what
     it does. Never the canonical bytes of a command: they begin with another word."""
-    parts = [_SHAPE, normal.encode(), _number(binds), *_around(param_oids, resolved, facts, claim_names)]
+    oids = [_INTEGERS.get(oid, oid) for oid in param_oids]
+    parts = [_SHAPE, normal.encode(), _number(binds), *_around(oids, resolved, facts, claim_names)]
     return b"".join(map(_sized, parts))
 
 

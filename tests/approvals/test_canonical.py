@@ -134,3 +134,9 @@ def test_a_shape_is_another_for_all_but_values(what: str, change: dict[str, obje
 def test_no_shape_is_the_bytes_of_a_command() -> None:
     text = "delete from job_log where id = ?"
     assert shape(text, 0, (), RESOLVED, FACTS) != canonical(text.encode(), (), (), (), RESOLVED, FACTS)
+
+
+def test_how_wide_an_integer_is_is_free_in_a_shape_as_its_value_is() -> None:
+    said = {shape(**(SHAPE | {"param_oids": (oid,), "facts": FACTS})) for oid in (20, 21, 23)}  # type: ignore[arg-type]
+    assert len(said) == 1
+    assert of(param_oids=(20,)) != of(param_oids=(23,))

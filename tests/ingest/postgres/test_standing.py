@@ -97,11 +97,11 @@ def standing(use: int = 1, shape: bool = False, uses: tuple[int, int] = (3, 3), 
     return say
 
 
-def run(bench: Bench, sql: str) -> str:
-    """ "" or why not."""
+def run(bench: Bench, sql: str, *values: object) -> str:
+    """Why not; nothing if it ran."""
     with psycopg.connect(bench.url(), autocommit=True) as c:
         try:
-            c.execute(sql)
+            c.execute(sql, values or None)
         except psycopg.Error as e:
             return str(e)
     return ""
@@ -160,6 +160,17 @@ def test_with_any_values_other_values_are_released_and_nothing_else(step: Step, 
         step.say = lambda one, held: replace(first(one, held), use=3)
         assert Flaw.COMMAND.value in run(step.bench, other), other
     assert rows(table) == 7
+
+
+def test_parameters_are_free_whatever_width_a_driver_gives_them(step: Step, table: Any) -> None:
+    step.say = standing(1, shape=True)
+    nth = NTH.format("%s")
+    assert run(step.bench, nth, 1) == ""
+    first = step.say
+    for use, value, good in ((2, 70_000, True), (3, "1", False), (3, 2**40, True)):
+        step.say = lambda one, held, use=use: replace(first(one, held), use=use)
+        said = run(step.bench, nth, value)
+        assert said == "" if good else Flaw.COMMAND.value in said, "a text is of another type"
 
 
 def test_exact_votes_are_not_for_other_values(step: Step) -> None:
