@@ -1,7 +1,6 @@
 """Every way that a value may go through a gateway to PostgreSQL, or come back from it, one function each.
 
-What a surface cannot take whole (a name has 63 bytes) goes as a parameter instead: of a value that is cut nobody knows
-what it was.
+Not every surface takes every text (a name has 63 bytes), see `fits`: of a value that is cut nobody knows what it was.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -211,20 +211,16 @@ def notification(wire: Wire, text: str) -> None:
     wire.db.execute("unlisten soak")
 
 
-MOST = {name: NAME, setting: NAME, application: NAME, duplicate: INDEXED, notification: PAYLOAD}
+Surface: TypeAlias = Callable[[Wire, str], None]
+MOST: dict[Surface, int] = {name: NAME, setting: NAME, application: NAME, duplicate: INDEXED, notification: PAYLOAD}
 """Bytes that a surface can take."""
 
 
-def say(wire: Wire, text: str, nth: int) -> str:
-    """Sends it on the `nth` surface, or another where it is too long for that; says which."""
-    surface = SURFACES[nth % len(SURFACES)]
-    if len(text.encode()) > MOST.get(surface, len(text.encode())):
-        surface = bind
-    surface(wire, text)
-    return surface.__name__
+def fits(surface: Surface, text: str) -> bool:
+    return len(text.encode()) <= MOST.get(surface, len(text.encode()))
 
 
-SURFACES: tuple[Callable[[Wire, str], None], ...] = (
+SURFACES: tuple[Surface, ...] = (
     literal, literal_without_columns, dollar_quoted, escape_string, document_literal, comment, block_comment, name,
     bind, binary_bind, bytea_bind, document_bind, setting, application, no_sql, held, copy_text, copy_csv, copy_binary,
     row, simple_row, binary_row, copy_out, copy_out_csv, copy_out_binary, failed_cast, failed_bind, exception, notice,

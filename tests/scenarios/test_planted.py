@@ -199,7 +199,7 @@ def test_a_death_that_would_dump_core_leaves_no_value(
             db.execute(f"select '{CARD}' as card, %s as ssn, '{text()}' as note".encode(), (SSN,), prepare=True)
         until(60, lambda: any("tok:card:" in said for _, said in deployment.commands()))
         roles = deployment.roles()
-        assert len(roles) == 5
+        assert len(roles) == 6
         for number, pid in zip(itertools.cycle((signal.SIGABRT, signal.SIGSEGV)), roles.values(), strict=False):
             os.kill(pid, number)
         until(60, lambda: not {*roles.values()} & {*deployment.roles().values()})

@@ -27,7 +27,7 @@ from tests.scenarios.conftest import SHARD, Deployment, Make
 from tests.scenarios.planting import Planted
 from tests.scenarios.scanning import Find, Scanners, write_runs, write_texts
 from tests.scenarios.searching import Needles
-from tests.scenarios.surfaces import SURFACES, TABLES, Wire, say, wired
+from tests.scenarios.surfaces import SURFACES, TABLES, Wire, bind, fits, wired
 from tests.scenarios.test_chaos import Pgbench
 from tests.scenarios.test_ops import until
 
@@ -47,13 +47,20 @@ def _prepared(deployment: Deployment) -> str:
 
 
 def _send(wire: Wire, values: list[Planted], first: int = 0) -> Counter[str]:
-    """Each value on one surface, all surfaces in turn; how many went by each."""
+    """Each value on one surface, all surfaces in turn, with the next value that fits; how many went by each."""
     sent: Counter[str] = Counter()
-    for nth, each in enumerate(values):
+    left = list(values)
+    for nth in range(first, first + len(values)):
+        surface = SURFACES[nth % len(SURFACES)]
+        at = next((n for n, each in enumerate(left) if fits(surface, each.text)), None)
+        if at is None:
+            surface, at = bind, 0
+        value = left.pop(at)
         try:
-            sent[say(wire, each.text, first + nth)] += 1
+            surface(wire, value.text)
         except (psycopg.Error, AssertionError) as error:
-            raise AssertionError(f"value {nth}, {each!r}: {type(error).__name__} {error}") from error
+            raise AssertionError(f"{surface.__name__} of {value!r}: {type(error).__name__} {error}") from error
+        sent[surface.__name__] += 1
     return sent
 
 
