@@ -43,6 +43,7 @@ from schemas.records import (
     Result,
     Resumed,
     ReviewOverdue,
+    RuleAlerted,
     ScreenDisagrees,
     SessionClosed,
     Suspended,
@@ -201,6 +202,8 @@ def _entries_csv(entries: Sequence[Indexed], kind: type[Any]) -> bytes:
 def exceptional(e: Indexed) -> str:
     """Why an auditor should look at this entry, or ""."""
     body = e.entry.body
+    if isinstance(body, RuleAlerted):
+        return f"the rule {body.rule} tells of it"
     if isinstance(body, EXCEPTIONS):
         return type(body).__name__
     if isinstance(body, Exchange) and body.result is Result.UNKNOWN:

@@ -73,6 +73,7 @@ def judged(found: Effects | sql.Effects, facts: SessionFacts, rules: Rules, mome
         literal_blind=found.literal_blind,
         undoable=found.undoable,
         context=around,
+        alerts=decided.alerts,
         prepares=found.prepares,
         executes=found.executes,
         deallocates=found.deallocates,
@@ -98,4 +99,5 @@ def explain_json(judgement: Judgement, environment: str, rules: Rules) -> dict[s
         "band": judgement.band.value,
         "decision": judgement.decision.value,
         "rule": judgement.rule,
+        "alerts": list(judgement.alerts),
     }

@@ -1,9 +1,9 @@
 """The policy: rules in YAML, checked whole when they are read. Reading the file is the caller's.
 
     rules = parse(text)            # RulesInvalid names the line and what to do
-    rules.decide(context)          # rules in order, the first that is true decides
+    rules.decide(context)          # rules in order, the first that is true decides; those that alert are only counted
 
-A condition that fails at run time holds the command: unknown is never allowed. Format: the comments
+A condition that fails at run time holds the command, or alerts: unknown is never allowed. Format: the comments
 of `library/default.yaml`.
 """
 
@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from importlib.resources import files
 from typing import Any
 
@@ -47,11 +48,20 @@ MOST_RULES = 1000
 _REMEMBERED = 4096
 
 
+class Then(StrEnum):
+    """What a rule asks for. An alert decides nothing: the rules after it do."""
+
+    ALLOW = "allow"
+    HOLD = "hold"
+    DENY = "deny"
+    ALERT = "alert"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     name: str
     condition: Condition
-    decision: Decision
+    then: Then
     approvers: ApproverRule
 
 
@@ -60,6 +70,7 @@ class Decided:
     decision: Decision
     rule: str
     approvers: ApproverRule | None  # where decision is HOLD
+    alerts: tuple[str, ...] = ()  # names of the rules that want people told
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +115,20 @@ class Rules:
 
     def _try(self, key: tuple[Any, ...], effects: set[str]) -> Decided:
         known = self.needs.variables(key)
+        decision, name, approvers, alerts = self.otherwise, OTHERWISE, _default(self.approvers), list[str]()
         for rule in self.rules:
             if rule.condition.effects is not None and rule.condition.effects.isdisjoint(effects):
                 continue
-            held = rule.condition.holds(known)
-            if held is None:
-                return Decided(Decision.HOLD, rule.name, rule.approvers)
-            if held:
-                return Decided(rule.decision, rule.name, rule.approvers if rule.decision is Decision.HOLD else None)
-        return Decided(self.otherwise, OTHERWISE, _default(self.approvers) if self.otherwise is Decision.HOLD else None)
+            held = rule.condition.holds(known)  # None: nobody knows
+            if held is False:
+                continue
+            if rule.then is Then.ALERT:
+                alerts.append(rule.name)
+                continue
+            decision = Decision.HOLD if held is None else Decision(rule.then)
+            name, approvers = rule.name, rule.approvers
+            break
+        return Decided(decision, name, approvers if decision is Decision.HOLD else None, tuple(alerts))
 
 
 def default_text() -> str:
@@ -163,16 +179,16 @@ def _rules(place: Value, approvers: tuple[ApproverRule, ...], named: frozenset[s
         name = parts["name"].text()
         if name == OTHERWISE or any(name == rule.name for rule in found):
             raise parts["name"].invalid(f"{name!r} is taken")
-        decision = _decision(parts["then"])
+        then = Then(parts["then"].one_of(Then))
         chosen = _default(approvers)
         if "approvers" in parts:
-            if decision is not Decision.HOLD:
+            if then is not Then.HOLD:
                 raise parts["approvers"].invalid("only a rule that holds has approvers")
             word = parts["approvers"].text()
             if word not in by_name:
                 raise parts["approvers"].invalid(f"unknown approvers{document.nearest(word, by_name)}")
             chosen = by_name[word]
-        found.append(Rule(name, compile_(parts["when"], named), decision, chosen))
+        found.append(Rule(name, compile_(parts["when"], named), then, chosen))
     return tuple(found)
 
 

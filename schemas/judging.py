@@ -68,6 +68,7 @@ class Judgement(NamedTuple):
     deallocates: tuple[str, ...]  # "" means all
     names: tuple[str, ...]  # relation names as written, to be resolved before an approval
     context: tuple[str, ...] = ()  # circumstances that the policy names and that held
+    alerts: tuple[str, ...] = ()  # rules that want people told
 
 
 @dataclass(frozen=True, slots=True)

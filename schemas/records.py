@@ -384,6 +384,22 @@ class ScreenDisagrees:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleAlerted:
+    """A rule of the policy asks that people are told of this command, whatever was decided."""
+
+    session: SessionId
+    number: int
+    rule: str
+    subject: str
+    target: str
+    environment: str
+    effects: tuple[Effect, ...]
+    score: int
+    band: Band
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
 class MaskingFailed:
     """Alarm: values were withheld because a part of the mask failed on them, not for what they are."""
 
@@ -848,6 +864,7 @@ LeafBody = Union[
     Learning,
     Suspended,
     Resumed,
+    RuleAlerted,
 ]
 
 

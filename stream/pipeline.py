@@ -45,6 +45,7 @@ from schemas.records import (
     MaskingFailed,
     RelationSize,
     Released,
+    RuleAlerted,
     ScreenDisagrees,
     SessionClosed,
     SessionOpened,
@@ -345,6 +346,8 @@ class _Making:
         )
         self.add(item.micros, body, sealed)
         self._tell_failed(item.micros, item.session, raw.number, masking, transcript)
+        for rule in judgement.alerts:
+            self.add(item.micros, _alerted(body, rule, item.facts))
         transcript.exchanges += 1
         judged_there = raw.kind in (CommandKind.SIMPLE, CommandKind.EXTENDED) and known
         refused_otherwise = raw.refused and raw.decision is Decision.ALLOW  # by the protocol, not by a judgement
@@ -399,6 +402,21 @@ class _Making:
             if 0 < len(key) <= LONGEST:
                 known.keep(key, found, len(key))
         return found
+
+
+def _alerted(exchange: Exchange, rule: str, facts: SessionFacts) -> RuleAlerted:
+    return RuleAlerted(
+        session=exchange.session,
+        number=exchange.number,
+        rule=rule,
+        subject=facts.subject,
+        target=facts.target,
+        environment=facts.environment,
+        effects=exchange.effects,
+        score=exchange.score,
+        band=exchange.band,
+        result=exchange.result,
+    )
 
 
 def _raised(

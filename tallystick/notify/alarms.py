@@ -11,6 +11,7 @@ from schemas.records import (
     Over,
     Resumed,
     ReviewOverdue,
+    RuleAlerted,
     Scope,
     ScreenDisagrees,
     Suspended,
@@ -73,6 +74,34 @@ def _alarm(record: str, title: str, lines: tuple[tuple[str, str], ...]) -> Told:
 
 
 # --- behaviour -----------------------------------------------------------------------------
+
+
+def rule(body: RuleAlerted, memory: Memory) -> Told:
+    does = ", ".join(f"{e.effect} {shown(e.relation)}".strip() for e in body.effects[:MOST_FINDINGS]) or "nothing known"
+    more = f" and {len(body.effects) - MOST_FINDINGS} more" if len(body.effects) > MOST_FINDINGS else ""
+    lines = (
+        ("rule", shown(body.rule)),
+        ("subject", shown(body.subject)),
+        ("target", f"{shown(body.target)} ({shown(body.environment)})"),
+        ("effects", does + more),
+        ("risk", f"{body.band.value} {body.score}"),
+        ("result", body.result.value),
+        ("look", f"tallystick replay {shown(body.session)}"),
+    )
+    facts = {
+        "rule": body.rule,
+        "subject": body.subject,
+        "target": body.target,
+        "environment": body.environment,
+        "session": body.session,
+        "number": body.number,
+        "effects": [{"effect": e.effect, "relation": e.relation} for e in body.effects],
+        "score": body.score,
+        "band": body.band.value,
+        "result": body.result.value,
+    }
+    title = f"The rule {shown(body.rule)} tells of a command of {shown(body.subject)} on {shown(body.target)}"
+    return Told(Kind.RULE, title, lines, facts, target=body.target, score=body.score)
 
 
 def alert(body: Alert, memory: Memory) -> Told:

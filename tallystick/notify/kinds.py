@@ -18,6 +18,7 @@ class Kind(StrEnum):
     BREAK_GLASS = "request.break-glass"  # one person alone let it through
     REVIEWED = "request.reviewed"  # another person's word on that
     ALERT = "alert"  # an identity does what is not usual for it
+    RULE = "rule"  # a rule of the policy says `then: alert` of a command
     SUSPENDED = "suspended"
     RESUMED = "resumed"
     ALARM = "alarm"  # Tallystick is ill, or its record is

@@ -41,6 +41,7 @@ _WORDS: dict[str, Callable[[Any, Memory], Told | None]] = {
     "HoldGone": alarms.hold_gone,
     "ReviewOverdue": alarms.overdue,
     "Alert": alarms.alert,
+    "RuleAlerted": alarms.rule,
     "Suspended": alarms.suspended,
     "Resumed": alarms.resumed,
 }

@@ -51,6 +51,7 @@ def test_explain_prints_the_promised_line(judged: Judge) -> None:
         "band": "low",
         "decision": "allow",
         "rule": "otherwise",
+        "alerts": [],
     }
 
 

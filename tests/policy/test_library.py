@@ -35,7 +35,9 @@ def test_the_first_line_says_what_it_is_for(name: str) -> None:
 
 
 POLICY = """\
-rules: [{name: drops, when: 'command.effects.exists(e, e.effect == "drop")', then: deny}]
+rules:
+  - {name: structure, when: 'command.effects.exists(e, e.effect == "drop")', then: alert}
+  - {name: drops, when: 'command.effects.exists(e, e.effect == "drop")', then: deny}
 otherwise: allow
 context: [{name: night, hours: "22:00-05:00", percent: 200}]
 tests:
@@ -44,14 +46,16 @@ tests:
   - {command: DROP TABLE a, decision: deny, rule: other}
   - {command: DROP TABLE a, decision: deny, band: low}
   - {command: DROP TABLE a, decision: deny, band: critical, at: "2026-11-25T23:00"}
+  - {command: DROP TABLE a, decision: deny, alerts: [structure]}
+  - {command: DROP TABLE a, decision: deny, alerts: []}
 """
 
 
 def test_what_is_not_as_it_must_be_is_told_with_its_line() -> None:
     found = list(examples.failures(rules.parse(POLICY), examples.read(POLICY)))
-    assert [each.line for each in found] == [6, 7, 8]
-    assert found[0].why == "must be hold, and is deny by drops, high 85"
-    assert found[1].why == "must be deny by other, and is deny by drops, high 85"
+    assert [each.line for each in found] == [8, 9, 10, 13]
+    assert found[0].why == "must be hold, and is deny by drops, high 85, alerts of ['structure']"
+    assert found[1].why == "must be deny by other, and is deny by drops, high 85, alerts of ['structure']"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from policy import rules
 from policy.context import Context
-from policy.rules import RulesInvalid, parse
+from policy.rules import RulesInvalid, Then, parse
 from schemas.judging import Detect, FieldAction, FieldRule, SessionFacts
 from schemas.records import ApproverRule, Band, Claim, Decision, Effect
 from tests.policy.many_rules import many_rules
@@ -109,6 +109,23 @@ def test_a_rule_that_fails_holds() -> None:
     assert found.approvers is not None
 
 
+def test_a_rule_that_alerts_decides_nothing_and_is_named_whoever_decides() -> None:
+    found = parse(
+        "rules:\n"
+        "  - {name: writes, when: 'size(command.writes) > 0', then: alert}\n"
+        "  - {name: main, when: 'identity.claims.ref == \"main\"', then: allow}\n"
+        "  - {name: unread, when: 'true', then: alert}\n"
+        "otherwise: deny\n"
+    )
+    decided = found.decide(context(writes=("t",)))
+    assert (decided.decision, decided.rule, decided.alerts) == (Decision.ALLOW, "main", ("writes",))
+    decided = found.decide(context(ref="other"))
+    assert (decided.decision, decided.rule, decided.alerts) == (Decision.DENY, "otherwise", ("unread",))
+    fails = parse("rules:\n  - {name: lost, when: 'identity.claims.ref == \"x\"', then: alert}\notherwise: allow\n")
+    decided = fails.decide(context(ref=None))
+    assert (decided.decision, decided.alerts) == (Decision.ALLOW, ("lost",)), "unknown is told of"
+
+
 def test_where_no_rule_decides_otherwise_does_and_without_it_hold() -> None:
     none = "rules: [{name: a, when: 'false', then: allow}]\n"
     assert parse(none).decide(context()).decision is Decision.HOLD
@@ -195,7 +212,7 @@ def test_the_line_is_the_line() -> None:
 def test_the_default_policy_loads_and_names_no_reviewer() -> None:
     found = parse(rules.default_text())
     assert found.reviewers == ()
-    assert [rule.decision for rule in found.rules] == [Decision.HOLD, Decision.HOLD]
+    assert [rule.then for rule in found.rules] == [Then.HOLD, Then.HOLD]
     assert found.otherwise is Decision.ALLOW
 
 

@@ -39,6 +39,7 @@ from schemas.records import (
     Pending,
     Refusal,
     Result,
+    RuleAlerted,
     ScreenDisagrees,
     SessionClosed,
     SessionContext,
@@ -292,6 +293,24 @@ async def test_a_command_is_judged_by_the_time_of_its_frame(
     told = bodies(batches(bus))
     assert [body.score for body in told if isinstance(body, Exchange)] == [30]
     assert sum(isinstance(body, ScreenDisagrees) for body in told) == alarms
+
+
+async def test_a_rule_that_alerts_is_told_of_beside_its_command(
+    bus: Any, journal: Any, tools: Tools, keys: Path, content_keys: ContentKeys
+) -> None:
+    rules = parse("rules:\n  - {name: changes, when: 'size(command.writes) > 0', then: alert}\notherwise: allow\n")
+    frames = [context(rules.version)]
+    for text, tag in ((b"UPDATE t SET a = 1 WHERE id = 1", b"UPDATE 1\0"), (b"SELECT 1", b"SELECT 1\0")):
+        frames += [client(m.query(text)), server(m.frame("C", tag) + READY)]
+    await journal.publish(bus, frames)
+    await whole(bus, journal, replace(tools, rules=rules), keys, content_keys, {})
+    told = bodies(batches(bus))
+    assert [type(body).__name__ for body in told] == ["Exchange", "RuleAlerted", "Exchange"]
+    one, said = told[0], told[1]
+    assert isinstance(one, Exchange)
+    assert said == RuleAlerted(
+        SESSION, 1, "changes", "ci", "db", "production", one.effects, one.score, one.band, Result.EXECUTED
+    )
 
 
 class _Failing:
