@@ -47,7 +47,7 @@ def alerts(entries: list[Timed]) -> list[Alert]:
         elif isinstance(body, SessionOpened):
             watch.opened(body)
         elif isinstance(body, SessionClosed):
-            watch.closed(body)
+            watch.closed(body.session)
     return [said for said in watch.said() if isinstance(said, Alert)]
 
 
@@ -111,7 +111,7 @@ def many() -> None:
         watch.opened(opened)
         for k in range(10):
             watch.exchange(to_plain(does.command(at_us, opened.session, f"t{k % 5}", statement=str(k))))
-        watch.closed(does.close(at_us, opened.session))
+        watch.closed(opened.session)
         if n % 500 == 499:
             watch.said()
             for key, row in memory.changes().items():

@@ -29,7 +29,6 @@ from schemas.records import (
     LedgerEntry,
     Refusal,
     Resumed,
-    SessionClosed,
     SessionOpened,
     Suspended,
 )
@@ -47,10 +46,9 @@ from stream.pipeline import Output
 _log = structlog.get_logger()
 VERSION = 1
 _META, _CURSOR = b"m/", b"c/"
-_EXCHANGE = "tallystick.Exchange"
-_READ = {f"tallystick.{kind.__name__}": kind for kind in (
-    SessionOpened, SessionClosed, ApprovalRequest, Grant, Refusal, Resumed,
-)}  # fmt: skip
+_EXCHANGE, _CLOSED = "tallystick.Exchange", "tallystick.SessionClosed"
+"""Read as they come: there are many of them."""
+_READ = {f"tallystick.{kind.__name__}": kind for kind in (SessionOpened, ApprovalRequest, Grant, Refusal, Resumed)}
 
 
 class SealedRows:
@@ -184,13 +182,14 @@ class BehaviourStage:
             self._done.exchanges += 1
             self._watch.exchange(body)
             return
+        if kind == _CLOSED:
+            self._watch.closed(body["session"])
+            return
         if kind not in _READ:
             return
         match from_plain(_READ[kind], body):
             case SessionOpened() as opened:
                 self._watch.opened(opened)
-            case SessionClosed() as closed:
-                self._watch.closed(closed)
             case ApprovalRequest() as request:
                 self._watch.requested(request)
             case Grant() as grant:

@@ -37,7 +37,6 @@ from schemas.records import (
     Refusal,
     Resumed,
     Scope,
-    SessionClosed,
     SessionOpened,
     Suspended,
 )
@@ -96,8 +95,8 @@ class Watch:
                     self._run(seeing, f"{claim.name}={claim.value}", network)
         self._moved(seeing)
 
-    def closed(self, closed: SessionClosed) -> None:
-        self._memory.sessions.drop(closed.session)
+    def closed(self, session: str) -> None:
+        self._memory.sessions.drop(session)
 
     def _learn_of(self, name: str, subject: str, at_us: int) -> Identity:
         identity_class, settings = self._of(subject)

@@ -27,7 +27,7 @@ def test_clean_weeks_are_silent_and_misuse_in_the_last_is_told() -> None:
             case SessionOpened():
                 watch.opened(body)
             case SessionClosed():
-                watch.closed(body)
+                watch.closed(body.session)
         told += [said for said in watch.said() if isinstance(said, Alert)]
     wednesday_us = MONDAY_US + (7 * WEEKS - 5) * DAY_US
     assert [a for a in told if a.at_us < wednesday_us] == [], f"seed {SEED}"
