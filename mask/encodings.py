@@ -151,7 +151,7 @@ FILTERS = (rb"(?:" + _GROUP + rb"){3}", _WIDE, _PACKED64, _HEX_TEXT, _PACKED16)
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]{14,}+")
 _HEX_RUN = re.compile(rb"[0-9A-Fa-f]{16,}+")
 _WRAPPED = re.compile(
-    rb"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{60,}+(?:\r\n|\n|\r)[ \t]{0,8}+)++[A-Za-z0-9+/_-]*+={0,2}+"
+    rb"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{60,}+(?:\r\n|\n|\r|[ \t])[ \t]{0,8}+)++[A-Za-z0-9+/_-]*+={0,2}+"
 )
 _MAGIC = rb"|".join((_GZIP64, _ZSTD64, rb"\A" + _ZLIB64))
 _INTERESTING64 = re.compile(b"|".join((FILTERS[0], _WIDE, _MAGIC)))
@@ -170,7 +170,7 @@ def blobs(view: View, budget: Budget) -> Opened:
     opened, taken = Opened(), bytearray(len(data))
     found: list[Piece] = []
     for match in _WRAPPED.finditer(data):
-        found += _whole(match[0].translate(_STANDARD, _BLANKS), match.span(), budget, opened)
+        found += _whole(match[0].translate(_STANDARD), match.span(), budget, opened)
     for match in _HEX_RUN.finditer(data):
         found += _in_hex(match[0], match.start(), budget, opened)
     for match in _RUN.finditer(data):
@@ -186,10 +186,12 @@ def blobs(view: View, budget: Budget) -> Opened:
     return opened
 
 
-def _whole(run: bytes, span: tuple[int, int], budget: Budget, opened: Opened) -> Iterator[Piece]:
-    raw = _base64(run.rstrip(b"="))
+def _whole(lines: bytes, span: tuple[int, int], budget: Budget, opened: Opened) -> Iterator[Piece]:
+    raw = _base64(lines.translate(None, _BLANKS).rstrip(b"="))
     try:
         text = _inflated(raw, budget)
+        if text is not None and any(len(each) % 4 for each in lines.split()[:-1]):
+            raise _Unreadable  # these may be two, of which the second is read at the wrong place
     except _Unreadable:
         opened.unreadable.append(span)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import random
 import zlib
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
@@ -44,6 +45,9 @@ CARRIERS: dict[str, Callable[[str], str]] = {
     "in base64 in lines": lambda t: base64.encodebytes(
         b"a line of mail before it, long enough. " + t.encode()
     ).decode(),
+    "in base64 in lines joined by blanks": lambda t: " ".join(
+        base64.encodebytes(b"as in a comment, seen by the soak, long. " + t.encode()).decode().split()
+    ),
     "in base64 twice": lambda t: base64.b64encode(base64.b64encode(t.encode())).decode(),
     "in base64 three times": lambda t: base64.b64encode(base64.b64encode(base64.b64encode(t.encode()))).decode(),
     "in hex": lambda t: t.encode().hex(),
@@ -317,6 +321,16 @@ def test_deeper_than_can_be_followed_is_withheld() -> None:
     masked = MASKER.text(f"see {text.decode()}")
     assert masked.withheld == 1
     assert str(masked.text).startswith("see withheld:")
+
+
+@pytest.mark.parametrize("between", [" ", "\n"])
+def test_one_compressed_text_does_not_hide_the_next(between: str) -> None:
+    """Not where the first has no padding, so that the two are no one base64."""
+    for size in range(60, 66):
+        harmless = base64.b64encode(gzip.compress(random.Random(size).randbytes(size), mtime=0)).decode().rstrip("=")
+        packed = base64.b64encode(gzip.compress(b"pay with 4111 1111 1111 1111, Bob", mtime=0)).decode()
+        masked = str(MASKER.text(f"{harmless}{between}{packed}").text)
+        assert packed not in masked, size
 
 
 # --- any text --------------------------------------------------------------------------------------
