@@ -13,7 +13,7 @@ from seal.keyfiles import KeysUnusable, NotEnrolled
 from seal.sign import BadSignature
 from seal.suspension import check_suspension, sign_suspension
 
-NOW = time.time_ns() // 1000
+NOW = time.time_ns() // 1000 + 3_600_000_000  # keys are good from a minute before they are made, and tests run long
 SUSPENDED = Suspended(
     SuspensionId("sus-a"), AlertId("alr-a"), Scope.IDENTITY, "ci", SessionId("r/1/1"), "db", (), 1, 2, "v", "", b""
 )

@@ -66,7 +66,7 @@ def test_sessions_are_listed_oldest_first_with_what_came_of_them(pristine: Deplo
 
 def test_events_are_the_entries_and_a_sessions_are_those_of_its_approvals_too(pristine: Deployment) -> None:
     everything = lines(run(pristine, "events", "--json"))
-    assert [e["index"] for e in everything] == list(range(18))
+    assert [e["index"] for e in everything] == list(range(19))
     kinds = [e["kind"] for e in lines(run(pristine, "events", "--json", "--session", TWO))]
     assert kinds == [
         "SessionOpened", "Hold", "ApprovalRequest", "Vote", "Grant", "Released", "Exchange", "SessionClosed",
@@ -133,15 +133,15 @@ def test_a_proof_is_one(pristine: Deployment) -> None:
     verify_proof(parse(said["proof"]), bytes.fromhex(said["leaf"]), pristine.key)
     assert said["leaf_hash"] == hashlib.sha256(b"\0" + bytes.fromhex(said["leaf"])).hexdigest()
     verify_proof(parse(run(pristine, "ledger", "proof", "14")), bytes.fromhex(said["leaf"]), pristine.key)
-    assert "there is no entry 18: the log has 18" in run(pristine, "ledger", "proof", "18", code=2)
+    assert "there is no entry 19: the log has 19" in run(pristine, "ledger", "proof", "19", code=2)
 
 
 def test_the_status_says_where_the_log_stands(pristine: Deployment) -> None:
     said = json.loads(run(pristine, "ledger", "status", "--json"))
-    assert (said["size"], said["batches"], said["newest_entry"]) == (18, 3, "2026-01-01T00:03:27.000000Z")
+    assert (said["size"], said["batches"], said["newest_entry"]) == (19, 3, "2026-01-01T00:03:27.000000Z")
     assert said["cursors"] == [{"source": "journal:db.0.0a0b0c0d", "position": "2/7/0"}]
     assert parse_vkey(said["key"]) == pristine.key
-    assert "size          18" in run(pristine, "ledger", "status")
+    assert "size          19" in run(pristine, "ledger", "status")
 
 
 def test_a_place_where_nothing_is_recorded_says_so(tmp_path: Path) -> None:
@@ -182,15 +182,15 @@ def test_one_altered_byte_exits_10_and_names_the_entry(made: Deployment) -> None
 def test_one_altered_byte_of_a_leaf_names_exactly_that_entry(made: Deployment) -> None:
     out = made.place / "public"
     run(made, "ledger", "export", str(out))
-    tile = out / layout.tile("entries", 0, 18)
+    tile = out / layout.tile("entries", 0, 19)
     leaf = decode((made.store / layout.batch("0", 1)).read_bytes()).items[1].leaf
     flip(tile, tile.read_bytes().index(leaf) + 30)
     done = tallystick("verify", str(out), "--key", str(made.vkey), "--json")
     assert done.returncode == 10
     said = json.loads(done.stdout)
     assert said["outcome"] == "altered"
-    assert any("entry 7 " in f["what"] for f in said["findings"])
-    assert not any("entry 8 " in f["what"] for f in said["findings"])
+    assert any("entry 8 " in f["what"] for f in said["findings"])
+    assert not any("entry 9 " in f["what"] for f in said["findings"])
 
 
 def test_one_removed_batch_exits_11_and_says_which_entries_are_gone(made: Deployment) -> None:
@@ -199,15 +199,15 @@ def test_one_removed_batch_exits_11_and_says_which_entries_are_gone(made: Deploy
         done = tallystick(*command)
         assert done.returncode == 11
         assert "batch 1 is missing" in done.stdout
-        assert "entries 6 to 9" in done.stdout
-    assert "entries 6 to 9" in run(made, "ledger", "verify", code=11)
+        assert "entries 7 to 10" in done.stdout
+    assert "entries 7 to 10" in run(made, "ledger", "verify", code=11)
 
 
 def test_the_newest_batch_removed_with_its_checkpoint_is_missed_by_nobody_but_the_holder_of_one(
     made: Deployment,
 ) -> None:
     (made.store / layout.batch("0", 2)).unlink()
-    assert "entries 10 to 17" in run(made, "ledger", "verify", code=11)
+    assert "entries 11 to 18" in run(made, "ledger", "verify", code=11)
     (made.store / layout.checkpoint("0", 2)).unlink()
     said = run(made, "ledger", "verify")
     assert "10 entries" in said
@@ -274,7 +274,7 @@ def test_an_altered_or_cut_bundle_has_the_right_code_and_says_where(
     tried.write_bytes(archive.pack({n: d for n, d in parts.items() if n != one}))
     done = tallystick("verify", str(tried), "--key", key)
     assert done.returncode == 11
-    assert "entries 6 to 9" in done.stdout
+    assert "entries 7 to 10" in done.stdout
     raw = parts[one]
     tried.write_bytes(archive.pack(parts | {one: raw[:-60] + bytes([raw[-60] ^ 1]) + raw[-59:]}))
     done = tallystick("verify", str(tried), "--key", key)
