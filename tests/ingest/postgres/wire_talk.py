@@ -20,7 +20,9 @@ def answers(connection: Any, syncs: int = 1) -> list[RawMessage]:
     """What comes, up to that many ReadyForQuery."""
     fd = connection.pgconn.socket
     reader, got = Reader(), list[RawMessage]()
-    while select.select([fd], [], [], 10)[0]:
+    ready = select.poll()  # select() takes no descriptor above 1023, and a long run has as many
+    ready.register(fd, select.POLLIN)
+    while ready.poll(10_000):
         part = os.read(fd, 65536)
         got += reader.feed(part)
         if not part or sum(m.type == 0x5A for m in got) >= syncs:
