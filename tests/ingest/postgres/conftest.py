@@ -152,6 +152,7 @@ class Running:
         self.call(end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
+        self.loop.close()  # its descriptors were left open in each test, hundreds in a run
 
 
 @dataclass

@@ -139,7 +139,9 @@ def raw(c: Any, data: bytes) -> bytes:
     fd = c.pgconn.socket
     os.write(fd, data)
     reader, got = Reader(), b""
-    while select.select([fd], [], [], 5)[0]:
+    ready = select.poll()  # select() takes no descriptor above 1023
+    ready.register(fd, select.POLLIN)
+    while ready.poll(5_000):
         part = os.read(fd, 65536)
         got += part
         if not part or any(m.type == 0x5A for m in reader.feed(part)):
