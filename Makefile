@@ -27,9 +27,10 @@ demo-full: setup
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not full"
 
-# Against a real Kafka and MinIO: needs Java 17, Maven and Go, and says what is missing.
+# Against a real Kafka and MinIO: needs Java 17, Maven and Go, and says what is missing. FULL: which folders.
+FULL ?= tests
 test-full: setup
-	$(BIN)/python -m pytest -q -p no:xdist -m "full and not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "full and not slow" $(FULL)
 
 # Full mode under load while its parts die 66 times, sleep and are cut off: about half an hour. TALLYSTICK_SEED repeats it.
 chaos: setup
