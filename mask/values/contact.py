@@ -45,7 +45,7 @@ _SAYS_PHONE = (
     rb"\b(?:can|please|to|or) (?:call|dial|ring)\b|\banswer(?:s|ed|ing)? (?:at|on)\b)"
 )
 _PHONE_WORDS = compiled(_SAYS_PHONE)
-_BEHIND_PHONE = rb"(?i)[0-9] ?[-(]? ?(?:office|fax|mobile|cell|home|direct|phone|work)\b[ \t]*(?:[\r\n,;)<|\\\"']|$)"
+_BEHIND_PHONE = rb"(?i)[0-9] ?[-(]? ?(?:office|fax|mobile|cell|home|direct|phone|work)\b *(?:[\t\r\n,;)<|\\\"']|$)"
 _LABELS = compiled(_BEHIND_PHONE)
 _LONGEST_PHONE = 48
 

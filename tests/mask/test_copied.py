@@ -394,3 +394,23 @@ def test_no_example_is_clean_at_a_glance(before: str) -> None:
         assert [clean for clean, text in zip(search.clean_of(some), some, strict=True) if text is not before] == [
             False
         ] * (len(some) // 2)
+
+
+def _cut_short() -> list[str]:
+    """Each example with all that it has around its value, and with less and less of it."""
+    texts = set(EXAMPLES)
+    for hit in (hit for each in VALUES for hit in each.hits if hit.count("»") == 1):
+        before, value, after = re.split("[«»]", hit)
+        texts.update(before + value + after[:end] for end in range(len(after)))
+        texts.update(before[start:] + value + after for start in range(len(before)))
+    return sorted(texts)
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ",", ";", "|"])
+def test_what_is_found_in_a_field_is_not_missed_in_its_row(delimiter: str) -> None:
+    """The end of a field is the end of a text, and in its row a delimiter stands there."""
+    search = Search(Fields())
+    found = [text for text in _cut_short() if search.all(text)]
+    assert len(found) > 400
+    missed = [text for text in found if search.clean_of([f"x{delimiter}{text}{delimiter}x"]) == [True]]
+    assert missed == []
