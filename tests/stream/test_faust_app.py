@@ -82,9 +82,12 @@ class Worker:
 
     async def end(self) -> int:
         """How it ended, once all it said is read."""
-        async with asyncio.timeout(PATIENCE_S):
-            code = await self.process.wait()
-            await self._reading
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                code = await self.process.wait()
+                await self._reading
+        except TimeoutError:
+            raise AssertionError(f"it did not end; it said {self.said}, and to its log: {self.log}") from None
         return code
 
     async def stop(self) -> dict[str, Any]:
