@@ -30,7 +30,7 @@ from bus.topics import BusDown, BusRefused
 
 T = TypeVar("T")
 _RETRY_S = 0.1
-_NEWEST = -1  # in place of a time: the end
+_NEWEST, _OLDEST = -1, -2  # in place of a time: the end, the beginning
 _TOPIC = 2  # the kind of resource that DescribeConfigs is asked about
 _NOT_ALLOWED = (
     errors.TopicAuthorizationFailedError,
@@ -295,16 +295,22 @@ class Client:
 
     async def end(self, name: str, partition: int) -> int:
         """The offset that the next message will have. Raises BusDown."""
+        return await self._offset(name, partition, _NEWEST, "ends")
 
+    async def begin(self, name: str, partition: int) -> int:
+        """The offset before which everything is deleted. Raises BusDown."""
+        return await self._offset(name, partition, _OLDEST, "begins")
+
+    async def _offset(self, name: str, partition: int, time: int, does: str) -> int:
         async def ask() -> int:
             leader = (await self.topic(name)).leaders[partition]
-            answer = await self._client.send(leader, OffsetRequest(-1, 0, [(name, [(partition, _NEWEST)])]))
+            answer = await self._client.send(leader, OffsetRequest(-1, 0, [(name, [(partition, time)])]))
             (_, code, _, offset) = answer.topics[0][1][0]
             if code:
                 raise errors.for_code(code)
             return int(offset)
 
-        return await self._repeat(f"say where {name} ends", ask)
+        return await self._repeat(f"say where {name} {does}", ask)
 
     # --- a group's offsets: nobody joins it, so nothing is ever divided anew ---------------
 

@@ -42,6 +42,7 @@ from stream.faust_logs import quieten
 from stream.faust_rows import CHANGELOG_BATCH, RowTable, changelog_config
 from stream.pipeline import Output
 from stream.runner import MOST, OFFSET, OUTPUTS, STATE, Stage, by_topic, nothing
+from stream.standstill import Standstill
 
 TURN_BYTES = 4 * 1024 * 1024
 """Input of one turn; a single message may be larger."""
@@ -50,6 +51,8 @@ ROW_BYTES = 128 * 1024
 SESSION_S, HEARTBEAT_S = 6.0, 1.5
 """A killed worker's partitions are given away after the first; the others hear of it within the second."""
 WATCH_S = 2.0
+STANDS_S = 90.0
+"""A worker that has work and moves nothing for so long ends itself. Longer than a group waits for a member (60 s)."""
 _TAKE_S = 0.05
 _QUEUE = 128  # messages that Faust holds ready, of up to 1 MiB each
 FAILED = 70
@@ -183,15 +186,42 @@ class FaustWorker:
                 await app.stop()
 
     async def _watch(self) -> None:
-        """Faust may read nothing more of a topic that was made again, and says so to nobody."""
+        """Faust may read nothing more, of a topic that was made again or at all, and says so to nobody."""
+        standstill = Standstill(STANDS_S)
         while True:
             await asyncio.sleep(WATCH_S)
             try:
                 await self._same_topic()
+                await self._moves(standstill)
             except BusRefused:
                 raise
             except BusDown as e:
+                standstill.moved(asyncio.get_running_loop().time())
                 _log.warning("Kafka does not say which topic this is", topic=self._topic, fault=str(e))
+
+    async def _moves(self, standstill: Standstill) -> None:
+        """Raises CannotGoOn, BusDown."""
+        now = asyncio.get_running_loop().time()
+        if self._turning.locked():  # a turn, however long: what it waits for has limits of its own
+            standstill.moved(now)
+        elif standstill.asks(now, self.handled if self.ready else (self._table.kept.taken,)) and standstill.stands(
+            now, await self._due()
+        ):
+            raise CannotGoOn(f"nothing moved for {STANDS_S:g} s, with work to do")
+
+    async def _due(self) -> frozenset[object]:
+        """What is there to do: to get ready, or the next offset of each partition that has more. Raises BusDown."""
+        if not self.ready:
+            return frozenset(["get ready"])
+        found = set()
+        topic, group = self._settings.topic(self._topic), self._settings.group(self._group)
+        committed = await self._client.committed(group, {topic: [*self._owned]}) if self._owned else {}
+        for partition, owned in tuple(self._owned.items()):
+            due = int(committed.get((topic, partition), (0, ""))[0]) if owned.next is None else owned.next
+            due = max(due, await self._client.begin(topic, partition))
+            if due < await self._client.end(topic, partition):
+                found.add((partition, due))
+        return frozenset(found)
 
     async def _same_topic(self) -> None:
         """Raises CannotGoOn, BusDown; BusRefused if it is not there."""

@@ -48,6 +48,8 @@ class Rows(Store[int, dict[bytes, bytes]]):
         self.data: dict[int, dict[bytes, bytes]] = {}
         self._at: dict[int, int] = {}
         self._generation = 0
+        self.taken = 0
+        """How many changelog messages were read."""
 
     def rows(self, partition: int) -> dict[bytes, bytes]:
         return self.data.get(partition, {})
@@ -76,6 +78,7 @@ class Rows(Store[int, dict[bytes, bytes]]):
                 continue  # left over from before partitions moved: it is read again if it is ours
             _set(self.data.setdefault(message.partition, {}), message.key or b"", message.value)
             self._at[message.partition] = message.offset
+            self.taken += 1
 
     def persisted_offset(self, tp: TP) -> int | None:
         return self._at.get(tp.partition)

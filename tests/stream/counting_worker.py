@@ -108,6 +108,26 @@ def _raise_at(module: str, line: int, visit: int) -> None:
     sys.settrace(lambda frame, event, _: local if frame.f_code.co_filename.endswith(module) else None)
 
 
+def _stand_still(where: str, patience_s: float) -> None:
+    """Faust never says that a recovery is done with, or gives nothing to read, or is only watched so closely."""
+    from faust.streams import Stream
+
+    from stream import faust_app
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def nothing(*_: Any, **__: Any) -> Any:
+        await never()
+        yield
+
+    faust_app.STANDS_S = patience_s
+    if where == "recovery":
+        faust_app.RowTable.on_recovery_completed = never  # type: ignore[method-assign]
+    if where == "reading":
+        Stream.noack_take = nothing  # type: ignore[method-assign]
+
+
 def _say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
@@ -120,6 +140,8 @@ async def main(given: dict[str, Any]) -> None:
     worker = FaustWorker(settings, CountingStage, TOPIC, GROUP, _at(given))
     if "approvals" in given:
         worker = _approvals(settings)
+    if "stands" in given:
+        _stand_still(*given["stands"])
     if "raise" in given:
         _raise_at("stream/faust_app.py", *given["raise"])
     loop = asyncio.get_running_loop()

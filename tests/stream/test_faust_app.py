@@ -36,7 +36,7 @@ from tools.services import Kafka
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("counting_worker.py")
 PARTITIONS = 4
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0  # more than a worker that stands still has
 FAILED = 70
 
 
@@ -351,6 +351,33 @@ async def test_a_topic_that_was_made_again_ends_the_worker_and_the_next_one_read
         return len(await world.read(OUT)) == before + 200
 
     await until(all_said)
+
+
+@pytest.mark.parametrize("where", ["recovery", "reading"])
+async def test_a_worker_that_stands_still_with_work_to_do_ends_and_the_next_one_does_it(
+    world: World, where: str
+) -> None:
+    worker = await world.worker(stands=[where, 6.0])
+    await world.count(100)
+    assert await worker.end() == FAILED
+    assert "nothing moved for 6 s, with work to do" in worker.log
+    second = await world.worker()
+    await world.all_counted()
+    await second.stop()
+    await world.check()
+
+
+async def test_a_worker_without_work_may_stand_still_and_what_comes_late_is_no_standstill(world: World) -> None:
+    worker = await world.worker(stands=["nowhere", 6.0])
+    await world.count(10)
+    await world.all_counted()
+    for _ in range(3):  # past its patience
+        await asyncio.sleep(3.5)
+        assert worker.process.returncode is None, worker.log
+    await world.count(10)
+    await world.all_counted()
+    await worker.stop()
+    await world.check()
 
 
 async def test_a_large_row_is_carried_and_one_that_no_changelog_takes_is_said(world: World) -> None:
