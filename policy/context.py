@@ -74,6 +74,8 @@ FIELDS: Mapping[str, frozenset[str]] = {
     root: frozenset(name.partition(".")[2] for name in NAMES if name.startswith(root + "."))
     for root in ("identity", "target", "command")
 }
+OF_COMMAND = frozenset(name for name in NAMES if name.startswith("command.")) | {"score", "band", "signals", "context"}
+"""What is read off the command, so not known where that is not known whole."""
 PLAIN = frozenset(name for name in NAMES if "." not in name)
 
 

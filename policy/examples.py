@@ -5,8 +5,8 @@
       - {command: "DROP TABLE orders", subject: migrations, claims: {ref: main}, at: "2026-12-24", decision: deny}
 
 Beside the command: subject, claims, environment (production unless it says another), target, database, user, and `at`
-(a day or time in UTC; without it no time of `context` holds). What must come out: decision, and rule, band and alerts
-(names of rules, all of them) if named.
+(a day or time in UTC; without it no time of `context` holds). What must come out: decision, and rule, band, alerts and
+masks (names of rules, all of them) if named.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Example:
     rule: str | None
     band: Band | None
     alerts: tuple[str, ...] | None
+    masks: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +65,23 @@ def failures(rules: Rules, examples: tuple[Example, ...]) -> Iterator[Failure]:
         wrong |= each.rule is not None and found.rule != each.rule
         wrong |= each.band is not None and found.band is not each.band
         wrong |= each.alerts is not None and found.alerts != each.alerts
+        wrong |= each.masks is not None and found.masks != each.masks
         if wrong:
             wanted = [
                 each.decision.value,
                 f"by {each.rule}" * (each.rule is not None),
                 each.band.value if each.band else "",
                 f"with alerts of {list(each.alerts)}" if each.alerts is not None else "",
+                f"masked by {list(each.masks)}" if each.masks is not None else "",
             ]
             told = f", alerts of {list(found.alerts)}" if found.alerts else ""
+            told += f", masked by {list(found.masks)}" if found.masks else ""
             is_ = f"{found.decision.value} by {found.rule}, {found.band.value} {found.score}{told}"
             yield Failure(each.line, f"must be {' '.join(filter(None, wanted))}, and is {is_}")
 
 
 def _example(item: Value) -> Example:
-    known = ("command", "claims", "at", "decision", "rule", "band", "alerts", *_FACTS)
+    known = ("command", "claims", "at", "decision", "rule", "band", "alerts", "masks", *_FACTS)
     parts = item.fields(known, ("command", "decision"))
     texts = {name: parts[name].text() if name in parts else "" for name in _FACTS}
     claims = parts["claims"].pairs() if "claims" in parts else {}
@@ -99,4 +103,5 @@ def _example(item: Value) -> Example:
         parts["rule"].text() if "rule" in parts else None,
         Band(parts["band"].one_of(Band)) if "band" in parts else None,
         tuple(parts["alerts"].texts()) if "alerts" in parts else None,
+        tuple(parts["masks"].texts()) if "masks" in parts else None,
     )

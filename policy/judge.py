@@ -74,6 +74,7 @@ def judged(found: Effects | sql.Effects, facts: SessionFacts, rules: Rules, mome
         undoable=found.undoable,
         context=around,
         alerts=decided.alerts,
+        masks=decided.masks,
         prepares=found.prepares,
         executes=found.executes,
         deallocates=found.deallocates,
@@ -100,4 +101,5 @@ def explain_json(judgement: Judgement, environment: str, rules: Rules) -> dict[s
         "decision": judgement.decision.value,
         "rule": judgement.rule,
         "alerts": list(judgement.alerts),
+        "masks": list(judgement.masks),
     }

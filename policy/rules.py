@@ -1,9 +1,9 @@
 """The policy: rules in YAML, checked whole when they are read. Reading the file is the caller's.
 
     rules = parse(text)            # RulesInvalid names the line and what to do
-    rules.decide(context)          # rules in order, the first that is true decides; those that alert are only counted
+    rules.decide(context)          # rules in order, the first that is true decides; those that alert or mask are counted
 
-A condition that fails at run time holds the command, or alerts: unknown is never allowed. Format: the comments
+A condition that fails at run time holds the command, or alerts, or masks: unknown is never allowed. Format: the comments
 of `library/default.yaml`.
 """
 
@@ -22,7 +22,7 @@ from policy.approvers import DEFAULT_APPROVERS, check_people, read_approvers, re
 from policy.behaviour import Behaviour
 from policy.circumstances import Circumstance, Moment
 from policy.conditions import Condition, compile_
-from policy.context import Context, Needs
+from policy.context import OF_COMMAND, Context, Needs
 from policy.document import RulesInvalid, Value
 from schemas.judging import Detect, FieldAction, FieldRule, Reviewer
 from schemas.records import ApproverRule, Decision
@@ -49,12 +49,14 @@ _REMEMBERED = 4096
 
 
 class Then(StrEnum):
-    """What a rule asks for. An alert decides nothing: the rules after it do."""
+    """What a rule asks for. An alert decides nothing: the rules after it do. Neither does a mask, which is tried
+    wherever it stands: a rule that was never reached must not be why a value is on record."""
 
     ALLOW = "allow"
     HOLD = "hold"
     DENY = "deny"
     ALERT = "alert"
+    MASK = "mask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Decided:
     rule: str
     approvers: ApproverRule | None  # where decision is HOLD
     alerts: tuple[str, ...] = ()  # names of the rules that want people told
+    masks: tuple[str, ...] = ()  # names of the rules that want no value on record
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Rules:
         if known is None:
             if len(self._decided) >= _REMEMBERED:
                 self._decided.clear()
-            known = self._decided[key] = self._try(key, {each.effect for each in context.effects})
+            known = self._decided[key] = self._try(key, {each.effect for each in context.effects}, context.complete)
         return known
 
     def moment(self, at_us: int) -> Moment:
@@ -113,10 +116,12 @@ class Rules:
         """For measuring: what was decided is decided anew."""
         self._decided.clear()
 
-    def _try(self, key: tuple[Any, ...], effects: set[str]) -> Decided:
+    def _try(self, key: tuple[Any, ...], effects: set[str], complete: bool) -> Decided:
         known = self.needs.variables(key)
         decision, name, approvers, alerts = self.otherwise, OTHERWISE, _default(self.approvers), list[str]()
         for rule in self.rules:
+            if rule.then is Then.MASK:
+                continue
             if rule.condition.effects is not None and rule.condition.effects.isdisjoint(effects):
                 continue
             held = rule.condition.holds(known)  # None: nobody knows
@@ -128,7 +133,13 @@ class Rules:
             decision = Decision.HOLD if held is None else Decision(rule.then)
             name, approvers = rule.name, rule.approvers
             break
-        return Decided(decision, name, approvers if decision is Decision.HOLD else None, tuple(alerts))
+        masks = tuple([each.name for each in self.rules if each.then is Then.MASK and _masks(each, known, complete)])
+        return Decided(decision, name, approvers if decision is Decision.HOLD else None, tuple(alerts), masks)
+
+
+def _masks(rule: Rule, known: Any, complete: bool) -> bool:
+    """Of a command that is not known whole, what a rule asks of it may be true all the same."""
+    return rule.condition.holds(known) is not False or not (complete or rule.condition.needs.isdisjoint(OF_COMMAND))
 
 
 def default_text() -> str:
@@ -156,9 +167,13 @@ def parse(text: str) -> Rules:
         detect=tuple(Detect(item.one_of(Detect)) for item in parts["detect"].items()) if "detect" in parts else (),
         functions_allowed=_functions(parts["functions"]) if "functions" in parts else frozenset(),
         circumstances=known,
-        needs=Needs(frozenset[str]().union(*(rule.condition.needs for rule in rules))),
+        needs=Needs(frozenset[str]().union(*(_needs(rule) for rule in rules))),
         behaviour=behaviour.read(parts["behaviour"], groups) if "behaviour" in parts else Behaviour(),
     )
+
+
+def _needs(rule: Rule) -> frozenset[str]:
+    return rule.condition.needs | ({"command.complete"} if rule.then is Then.MASK else frozenset())
 
 
 def _default(approvers: tuple[ApproverRule, ...]) -> ApproverRule:

@@ -69,6 +69,7 @@ class Judgement(NamedTuple):
     names: tuple[str, ...]  # relation names as written, to be resolved before an approval
     context: tuple[str, ...] = ()  # circumstances that the policy names and that held
     alerts: tuple[str, ...] = ()  # rules that want people told
+    masks: tuple[str, ...] = ()  # rules that want no value on record
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from wire.generations import Generations
 from wire.postgres import messages as m
 from wire.postgres.blind import LONGEST, blind
 from wire.postgres.free import free_places
-from wire.postgres.grammar import parse
+from wire.postgres.grammar import normalise, parse
 from wire.postgres.reader import RemoteFault
 from wire.postgres.values import Unreadable, to_text
 
@@ -29,6 +29,7 @@ MOST_CONTENT = 3 * 1024 * 1024
 """Of one exchange, as JSON: a control character is six bytes in it. One message of the bus must hold it."""
 MOST_TEXT = 16 * 1024
 _MOST_NAME = 200
+_PLAIN_FIELDS = ("S", "C")  # severity and code: no value can be in them
 _TOLD_FIELDS = ("S", "C", "M", "D", "H", "W")  # of an error or notice: what a reader needs
 
 
@@ -84,6 +85,8 @@ class Masking:
     withheld: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     """Values withheld because of a fault, by what failed."""
+    hides: bool = False
+    """Whether a rule of the policy wants no value of this command on record."""
 
     def _take(self, masked: Masked) -> str:
         self._count(masked)
@@ -97,6 +100,14 @@ class Masking:
             self.failed[failed.type] += failed.count
 
     def sql(self, text: bytes) -> str:
+        """The command; where values are hidden without its constants and comments, `?` for each constant."""
+        if self.hides:
+            try:
+                normal = normalise(text.decode())
+            except ValueError:  # then the masker withholds it, but for its first keyword
+                return self._take(self.masker.sql(text.decode("utf-8", "replace")))
+            self.withheld += normal.count("?")
+            return self._take(self.masker.text(normal))
         return self._take(self.masker.sql(text.decode("utf-8", "replace")))
 
     def text(self, raw: bytes) -> str:
@@ -114,9 +125,14 @@ class Masking:
     def value(self, raw: bytes | None, oid: int, form: int, column: Names) -> str | None:
         if raw is None:
             return None
+        if self.hides:
+            return self.hidden(raw)
         text = to_text(oid, form, raw)
         masked = self.masker.unreadable(raw) if isinstance(text, Unreadable) else self.masker.value(text, column)
         return self._take(masked)
+
+    def hidden(self, raw: bytes) -> str:
+        return self._take(self.masker.unreadable(raw))
 
     def unnamed(self, raw: bytes | None, fault: str) -> str | None:
         """A value of which nobody can say what it is called, for a fault of ours."""
@@ -225,6 +241,9 @@ def _copied(masking: Masking, raw: RawExchange) -> tuple[list[str], bool]:
     shown: list[str] = []
     cut = any(found[done + 1 :])
     for nth, data in enumerate(found[: done + 1]):
+        if masking.hides:
+            shown.append(masking.hidden(data))
+            continue
         whole = nth < done and raw.result is Result.EXECUTED and not raw.excerpt
         masked = masking.copied(_shapes_of(masking, raw.text), data, whole)
         shown += masked.rows
@@ -304,7 +323,8 @@ def told(masking: Masking, payload: bytes) -> dict[str, str]:
         fields = m.parse_fields(payload).fields
     except RemoteFault:
         return {}
-    return {name: masking.text(value) for name, value in fields if name in _TOLD_FIELDS}
+    wanted = _PLAIN_FIELDS if masking.hides else _TOLD_FIELDS
+    return {name: masking.text(value) for name, value in fields if name in wanted}
 
 
 def bounded(masking: Masking, content: dict[str, Any]) -> bytes:

@@ -309,10 +309,12 @@ class _Making:
         masking = self._masking(item.session)
         blinded = blind(raw.text)
         judgement, comparable = self._judge(raw.text, blinded, item.facts, raw.started_us, item, transcript)
+        masking.hides = bool(judgement.masks)
         shown: dict[str, Any] = {
             "command": content.command(masking, raw.text, raw.binds, raw.bind_formats, raw.param_oids),
             "answer": content.answer(masking, raw),
         }
+        shown |= _masked_by(judgement)
         place = exchange_place(item.session, raw.number)
         sealed, digest = self._encrypt(item.session, place, content.bounded(masking, shown))
         tag, effects = shown["answer"]["tag"], masking.effects(judgement.effects)
@@ -361,11 +363,13 @@ class _Making:
         masking = self._masking(item.session)
         text = held.text.encode()
         judgement, _ = self._judge(text, blind(text), item.facts, item.micros, item, transcript)
+        masking.hides = bool(judgement.masks)
         shown: dict[str, Any] = {
             "command": content.command(masking, text, held.binds, held.bind_formats, held.param_oids)
         }
         if held.shape is not None:
             shown["free"] = content.free(masking, text)
+        shown |= _masked_by(judgement)
         sealed, digest = self._encrypt(item.session, hold_place(held.hold), content.bounded(masking, shown))
         effects = masking.effects(judgement.effects)
         hold = Hold(
@@ -402,6 +406,11 @@ class _Making:
             if 0 < len(key) <= LONGEST:
                 known.keep(key, found, len(key))
         return found
+
+
+def _masked_by(judgement: Judgement) -> dict[str, list[str]]:
+    """For who reads the content, and sees so little."""
+    return {"masked_by": list(judgement.masks)} if judgement.masks else {}
 
 
 def _alerted(exchange: Exchange, rule: str, facts: SessionFacts) -> RuleAlerted:

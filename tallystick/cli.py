@@ -120,6 +120,7 @@ def _in_words(judged: Judgement, summed: dict[str, dict[str, int]]) -> str:
     terms = [f"{axis} {points}" for axis, points in summed["points"].items()]
     terms += [f"{percent}% {name}" for name, percent in summed["percent"].items()]
     how = f" ({', '.join(terms)})" if len(terms) > 1 else ""
+    why += f"; keeps no value: {', '.join(judged.masks)}" if judged.masks else ""
     why += f"; tells people: {', '.join(judged.alerts)}" if judged.alerts else ""
     return f"{judged.decision.value:<5} {judged.band.value} {judged.score}{how}: {does}{known}{why}"
 

@@ -52,6 +52,7 @@ def test_explain_prints_the_promised_line(judged: Judge) -> None:
         "decision": "allow",
         "rule": "otherwise",
         "alerts": [],
+        "masks": [],
     }
 
 

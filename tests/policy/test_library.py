@@ -38,6 +38,7 @@ POLICY = """\
 rules:
   - {name: structure, when: 'command.effects.exists(e, e.effect == "drop")', then: alert}
   - {name: drops, when: 'command.effects.exists(e, e.effect == "drop")', then: deny}
+  - {name: payroll, when: '"payroll" in command.reads', then: mask}
 otherwise: allow
 context: [{name: night, hours: "22:00-05:00", percent: 200}]
 tests:
@@ -48,13 +49,16 @@ tests:
   - {command: DROP TABLE a, decision: deny, band: critical, at: "2026-11-25T23:00"}
   - {command: DROP TABLE a, decision: deny, alerts: [structure]}
   - {command: DROP TABLE a, decision: deny, alerts: []}
+  - {command: SELECT 1 FROM payroll, decision: allow, masks: [payroll]}
+  - {command: SELECT 1 FROM payroll, decision: allow, masks: []}
 """
 
 
 def test_what_is_not_as_it_must_be_is_told_with_its_line() -> None:
     found = list(examples.failures(rules.parse(POLICY), examples.read(POLICY)))
-    assert [each.line for each in found] == [8, 9, 10, 13]
+    assert [each.line for each in found] == [9, 10, 11, 14, 16]
     assert found[0].why == "must be hold, and is deny by drops, high 85, alerts of ['structure']"
+    assert found[4].why == "must be allow masked by [], and is allow by otherwise, low 10, masked by ['payroll']"
     assert found[1].why == "must be deny by other, and is deny by drops, high 85, alerts of ['structure']"
 
 

@@ -52,10 +52,16 @@ FULL = textwrap.dedent(
 )
 
 
-def context(environment: str = "test", writes: tuple[str, ...] = (), ref: str | None = "main") -> Context:
+def context(
+    environment: str = "test",
+    writes: tuple[str, ...] = (),
+    ref: str | None = "main",
+    reads: tuple[str, ...] = (),
+    complete: bool = True,
+) -> Context:
     claims = () if ref is None else (Claim("ref", ref),)
     facts = SessionFacts("ci", claims, "db", "postgres", environment, "d", "u")
-    return Context(facts, (), (), writes, True, 1, 0, Band.LOW, ())
+    return Context(facts, (), reads, writes, complete, 1, 0, Band.LOW, ())
 
 
 def test_everything_in_the_file_comes_back() -> None:
@@ -124,6 +130,35 @@ def test_a_rule_that_alerts_decides_nothing_and_is_named_whoever_decides() -> No
     fails = parse("rules:\n  - {name: lost, when: 'identity.claims.ref == \"x\"', then: alert}\notherwise: allow\n")
     decided = fails.decide(context(ref=None))
     assert (decided.decision, decided.alerts) == (Decision.ALLOW, ("lost",)), "unknown is told of"
+
+
+MASKS = """\
+rules:
+  - {name: writes, when: 'size(command.writes) > 0', then: alert}
+  - {name: main, when: 'identity.claims.ref == "main"', then: allow}
+  - {name: payroll, when: '"payroll" in command.reads', then: mask}
+  - {name: other, when: 'identity.claims.ref == "other"', then: mask}
+otherwise: deny
+"""
+
+
+def test_a_rule_that_masks_decides_nothing_and_is_tried_wherever_it_stands() -> None:
+    rules = parse(MASKS)
+    decided = rules.decide(context(reads=("payroll",)))
+    assert (decided.decision, decided.rule, decided.masks) == (Decision.ALLOW, "main", ("payroll",))
+    decided = rules.decide(context(ref="other", reads=("payroll",)))
+    assert (decided.decision, decided.rule, decided.masks) == (Decision.DENY, "otherwise", ("payroll", "other"))
+    assert rules.decide(context(reads=("orders",))).masks == ()
+
+
+def test_what_is_not_known_is_masked() -> None:
+    rules = parse(MASKS)
+    assert rules.decide(context(complete=False)).masks == ("payroll",), "it may read payroll where nobody sees it"
+    assert rules.decide(context(complete=True)).masks == (), "and what was decided of the one is not the other's"
+    assert rules.decide(context(ref=None)).masks == ("other",), "a claim that is not there"
+    within = parse("rules:\n  - {name: drops, when: 'command.effects.exists(e, e.effect == \"drop\")', then: mask}\n")
+    assert within.decide(context(complete=False)).masks == ("drops",)
+    assert within.decide(context(complete=True)).masks == ()
 
 
 def test_where_no_rule_decides_otherwise_does_and_without_it_hold() -> None:
