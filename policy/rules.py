@@ -1,10 +1,10 @@
 """The policy: rules in YAML, checked whole when they are read. Reading the file is the caller's.
 
     rules = parse(text)            # RulesInvalid names the line and what to do
-    rules.decide(context)          # rules in order, the first that is true decides; those that alert or mask are counted
+    rules.decide(context)          # rules in order, the first that is true decides; alerts and masks do not
 
-A condition that fails at run time holds the command, or alerts, or masks: unknown is never allowed. Format: the comments
-of `library/default.yaml`.
+A condition that fails at run time holds the command, or alerts, or masks: unknown is never allowed. Format: the
+comments of `library/default.yaml`.
 """
 
 from __future__ import annotations
