@@ -7,7 +7,8 @@
     enrolled/<name>.json         public: name, role, key, from, until, signed by root
     deployment.json              public: the deployment's name and its root key
 
-A role loads only its own files. The directory lies outside the data directory.
+A role loads only its own files. The directory lies outside the data directory. What is in a private file may be
+wrapped, so that it opens only beside a secret from elsewhere: see `wrapping.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from nacl.public import PrivateKey
 from schemas.records import KeyEnrolled
 from seal.digest import hkdf
 from seal.sign import BadSignature, Domain, Signer, check
+from seal.wrapping import CREDENTIAL, LOCKED, NAMED_BY, WRAPPED, CannotUnwrap, lock, read_secret, secret_file, unlock
+from seal.wrapping import unwrap as unwrapped
+from seal.wrapping import wrap as wrapped
 
 ROLES = ("gateway", "pipeline", "approvals", "behaviour", "ledger")
 PURPOSES = ("match", "token", "fingerprint", "content")
@@ -111,7 +115,11 @@ def _write(path: Path, text: str, mode: int) -> None:
         os.fsync(f.fileno())
 
 
-def _read_secret(path: Path) -> bytes:
+Passphrase = Callable[[], str]
+"""Asks a person for it; only where a key is locked."""
+
+
+def _read_secret(path: Path, passphrase: Passphrase | None = None) -> bytes:
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="ascii")
@@ -120,12 +128,89 @@ def _read_secret(path: Path) -> bytes:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise KeysUnusable(f"{path}: others may read it; run: chmod 600 {path}")
     try:
-        raw = base64.b64decode(text.strip(), validate=True)
+        raw = _opened(path.name, text.strip(), passphrase)
+    except CannotUnwrap as e:
+        raise KeysUnusable(f"{path}: {e}") from e
     except ValueError as e:
         raise KeysUnusable(f"{path}: not a key file") from e
     if len(raw) != 32:
         raise KeysUnusable(f"{path}: not a key file")
     return raw
+
+
+def _opened(name: str, text: str, passphrase: Passphrase | None) -> bytes:
+    """Raises CannotUnwrap, ValueError."""
+    if text.startswith(LOCKED):
+        if passphrase is None:
+            raise CannotUnwrap("locked with a passphrase, which nobody can be asked for here")
+        return unlock(text, passphrase())
+    if text.startswith(WRAPPED):
+        given = secret_file()
+        if given is None:
+            raise CannotUnwrap(
+                f"wrapped; give the secret as systemd credential {CREDENTIAL}, or its file in {NAMED_BY}"
+            )
+        return unwrapped(text, name, read_secret(given))
+    return base64.b64decode(text, validate=True)
+
+
+def _private(directory: Path) -> list[Path]:
+    """Every file that roles read a secret from; the root key is a person's."""
+    found = [*directory.glob("*.key"), *directory.glob("*.secret")]
+    return sorted(path for path in found if path.name != "root.key")
+
+
+def unwrapped_files(directory: Path) -> list[str]:
+    """Names of those that whoever copies the directory can use."""
+    return [path.name for path in _private(directory) if not path.read_text(encoding="ascii").startswith(WRAPPED)]
+
+
+def wrap_all(directory: Path, secret: bytes, before: bytes | None) -> int:
+    """Wraps every private file but the root key, each at once or not at all; those that `before` wrapped anew. How
+    many were changed. Raises KeysUnusable; what was changed until then stays."""
+    changed = 0
+    for path in _private(directory):
+        text = path.read_text(encoding="ascii").strip()
+        try:
+            if not text.startswith(WRAPPED):
+                raw = _read_secret(path)
+            elif before is not None and not _opens(text, path.name, secret):
+                raw = unwrapped(text, path.name, before)
+            else:
+                unwrapped(text, path.name, secret)
+                continue
+        except CannotUnwrap as e:
+            raise KeysUnusable(f"{path}: {e}") from e
+        _replace(path, wrapped(raw, path.name, secret))
+        changed += 1
+    return changed
+
+
+def _opens(text: str, name: str, secret: bytes) -> bool:
+    try:
+        unwrapped(text, name, secret)
+    except CannotUnwrap:
+        return False
+    return True
+
+
+def set_passphrase(path: Path, old: Passphrase, new: Passphrase) -> None:
+    """Locks a person's key file (a reviewer's, the root's), or locks it anew. Raises KeysUnusable."""
+    raw = _read_secret(path, old)
+    _replace(path, lock(raw, new()))
+
+
+def _replace(path: Path, text: str) -> None:
+    """The old file stays until the new one is whole on disk."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    _write(beside, text, 0o600)
+    beside.replace(path)
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _b64(raw: bytes) -> str:
@@ -152,14 +237,14 @@ def init(directory: Path, deployment: str) -> None:
     add_masker_key(directory, root)
 
 
-def add_role(directory: Path, role: str, root: Path) -> None:
+def add_role(directory: Path, role: str, root: Path, passphrase: Passphrase | None = None) -> None:
     """The key of a role that the release which made this directory did not have. `root` is the root key's file.
 
     Raises KeysUnusable if the role has a key or an enrolment already, or the root key is not this deployment's.
     """
     if has_role(directory, role) or (directory / "enrolled" / f"{role}.json").exists():
         raise KeysUnusable(f"{directory}/{role}.key: there already; keys are never overwritten")
-    signer = Signer("root", _read_secret(root))
+    signer = Signer("root", _read_secret(root, passphrase))
     if signer.public != enrolled(directory).root:
         raise KeysUnusable(f"{root}: not the root key of this deployment")
     _add_role(directory, signer, role)
@@ -275,13 +360,13 @@ def origin(directory: Path, shard: str) -> str:
     return f"tallystick.{_described(directory / 'deployment.json')['deployment']}/{shard}"
 
 
-def new_reviewer(path: Path) -> str:
+def new_reviewer(path: Path, passphrase: str | None = None) -> str:
     """Makes a reviewer's key file; gives the public text for the policy: `ed25519:<base64>`."""
     seed = secrets.token_bytes(32)
-    _write(path, _b64(seed), 0o600)
+    _write(path, _b64(seed) if passphrase is None else lock(seed, passphrase), 0o600)
     return "ed25519:" + _b64(Signer("reviewer", seed).public)
 
 
-def load_reviewer(path: Path, name: str) -> Signer:
+def load_reviewer(path: Path, name: str, passphrase: Passphrase | None = None) -> Signer:
     """Raises KeysUnusable."""
-    return Signer(name, _read_secret(path))
+    return Signer(name, _read_secret(path, passphrase))

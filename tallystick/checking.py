@@ -114,7 +114,9 @@ def _keys(config: Config) -> Iterator[Finding]:
         faults.append(f"{keys}/masker-{sealed_to}.key: not here: nobody could open what is recorded now; restore it")
     yield from (Finding("keys", False, fault) for fault in faults)
     if not faults:
-        yield Finding("keys", True, f"every role's, enrolled by the root key, in {keys}")
+        bare = keyfiles.unwrapped_files(keys)
+        how = f"; {len(bare)} of them unwrapped, so a copy of the disk has them: tallystick keys wrap" if bare else ""
+        yield Finding("keys", True, f"every role's, enrolled by the root key, in {keys}{how}")
 
 
 def _policy(config: Config) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 from dataclasses import asdict
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from seal import keyfiles
 from tallystick import (
     cli_approvals,
     cli_behaviour,
     cli_events,
     cli_evidence,
+    cli_keys,
     cli_ledger,
     cli_notify,
     cli_policy,
@@ -29,7 +28,6 @@ from tallystick import (
 from tallystick import config as configuration
 from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
 from tallystick.version import VERSION
-from tallystick.visible import visible
 
 if TYPE_CHECKING:
     from schemas.judging import Judgement
@@ -41,13 +39,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-keys_app = typer.Typer(help="The key directory: make it, look at it.", no_args_is_help=True)
+keys_app = typer.Typer(help="Keys: make them, wrap them, look at them.", no_args_is_help=True)
 policy_app = typer.Typer(help="The policy: check it, try it on what was, start from a ready one.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(policy_app, name="policy")
 ledger_app = typer.Typer()
 app.add_typer(ledger_app, name="ledger")
 cli_roles.register(app, ledger_app)
+cli_keys.register(keys_app)
 cli_policy.register(policy_app)
 cli_ledger.register(app, ledger_app)
 for part in (cli_approvals, cli_votes, cli_behaviour, cli_events, cli_replay, cli_evidence, cli_notify):
@@ -123,82 +122,6 @@ def _in_words(judged: Judgement, summed: dict[str, dict[str, int]]) -> str:
     why += f"; keeps no value: {', '.join(judged.masks)}" if judged.masks else ""
     why += f"; tells people: {', '.join(judged.alerts)}" if judged.alerts else ""
     return f"{judged.decision.value:<5} {judged.band.value} {judged.score}{how}: {does}{known}{why}"
-
-
-@keys_app.command("init", epilog="Example: tallystick keys init --dir keys --deployment acme")
-def keys_init(
-    deployment: Annotated[str, typer.Option(help="The deployment's name: it is in the name of its log.")],
-    directory: Annotated[Path, typer.Option("--dir", help="Where the keys go; outside the data directory.")] = Path(
-        "keys"
-    ),
-) -> None:
-    """Makes every key of a deployment. Take root.key off the machine afterwards."""
-    try:
-        keyfiles.init(directory, deployment)
-    except keyfiles.KeysUnusable as e:
-        fail(str(e))
-    say(f"{directory}: made. Move {directory}/root.key to a safe place: it is needed only to enrol keys.")
-
-
-@keys_app.command("add", epilog="Example: tallystick keys add behaviour --dir keys --root /media/safe/root.key")
-def keys_add(
-    role: Annotated[str, typer.Argument(help="A role that a later release brought: behaviour.")],
-    directory: Annotated[Path, typer.Option("--dir", help="The key directory.")] = Path("keys"),
-    root: Annotated[Path | None, typer.Option(help="The root key's file; else root.key in the directory.")] = None,
-) -> None:
-    """Makes and enrols the key of a role that the key directory of an earlier release does not have."""
-    if role not in keyfiles.ROLES:
-        fail(f"no such role; there are: {', '.join(keyfiles.ROLES)}")
-    try:
-        keyfiles.add_role(directory, role, root or directory / "root.key")
-    except keyfiles.KeysUnusable as e:
-        fail(str(e))
-    say(f"{directory}/{role}.key: made and enrolled. Every role needs the new file in enrolled/, and a restart")
-
-
-@keys_app.command("show", epilog="Example: tallystick keys show --dir keys")
-def keys_show(
-    directory: Annotated[Path, typer.Option("--dir", help="The key directory.")] = Path("keys"),
-    shard: Annotated[str, typer.Option(help="Whose log key to print.")] = "0",
-) -> None:
-    """Who is enrolled, until when, and the log's verifier key, which auditors need from you by another way."""
-    from ledger.note import VerifierKey
-
-    try:
-        known = keyfiles.enrolled(directory)
-        origin = keyfiles.origin(directory, shard)
-    except keyfiles.KeysUnusable as e:
-        fail(str(e))
-    for one in known.all:
-        until = one.until_us // 1_000_000
-        say(f"{one.role:<10} {one.name:<28} {base64.b64encode(one.public_key).decode()} until {until}")
-        if one.role == "ledger":
-            say(f"{'log key':<10} {VerifierKey(origin, one.public_key)}")
-
-
-@keys_app.command("reviewer", epilog="Example: tallystick keys reviewer ~/.tallystick/alice.key")
-def keys_reviewer(path: Annotated[Path, typer.Argument(help="Where the private key goes; it stays with you.")]) -> None:
-    """Makes a reviewer's own key; prints the public text for the policy."""
-    try:
-        say(keyfiles.new_reviewer(path))
-    except OSError as e:
-        fail(f"{path}: {e.strerror}")
-
-
-@keys_app.command("agent", epilog="Example: tallystick keys agent")
-def keys_agent() -> None:
-    """The Ed25519 keys in your ssh-agent, as the policy wants a reviewer's: vote with --key ssh-agent."""
-    from seal import ssh_agent
-    from tallystick.cli_approvals import agent_socket
-
-    try:
-        found = ssh_agent.keys(agent_socket())
-    except ssh_agent.AgentFailed as e:
-        fail(str(e))
-    for key in found:
-        say(f"ed25519:{base64.b64encode(key.public).decode()}  {key.fingerprint}  {visible(key.comment)}")
-    if not found:
-        note("ssh-agent has no Ed25519 key; make one: ssh-keygen -t ed25519 && ssh-add")
 
 
 @app.command(epilog="Example: tallystick check --config tallystick.toml")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, say
+from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, note, passphrase, say
 
 if TYPE_CHECKING:
     from seal.sign import Signs
@@ -158,8 +158,9 @@ def _from_file(path: Path, name: str | None, config: Path) -> Signs:
     if not path.is_file():
         fail(f"{path}: no key file; name yours with --key, or make one with: tallystick keys reviewer {path}")
     try:
-        signer = keyfiles.load_reviewer(path, "")
-        return keyfiles.load_reviewer(path, name or _name_of(signer.public, config) or path.stem)
+        signer = keyfiles.load_reviewer(path, "", lambda: passphrase(path))
+        signer.name = name or _name_of(signer.public, config) or path.stem
+        return signer
     except keyfiles.KeysUnusable as e:
         fail(str(e))
 

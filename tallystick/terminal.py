@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,32 @@ def note(message: str) -> None:
     from tallystick.visible import visible  # a message may quote what somebody else wrote
 
     print("\n".join(map(visible, message.split("\n"))), file=sys.stderr, flush=True)  # noqa: T201
+
+
+SHORTEST_PASSPHRASE = 8
+
+
+def passphrase(of: Path) -> str:
+    """Asked for at the terminal, and nowhere else: in an argument or a variable, others could read it."""
+    _at_a_terminal(of)
+    return getpass.getpass(f"passphrase of {of}: ")
+
+
+def new_passphrase(of: Path) -> str:
+    _at_a_terminal(of)
+    while True:
+        first = getpass.getpass(f"new passphrase of {of}: ")
+        if len(first) < SHORTEST_PASSPHRASE:
+            note(f"{SHORTEST_PASSPHRASE} characters at least")
+        elif getpass.getpass("once more: ") == first:
+            return first
+        else:
+            note("not the same")
+
+
+def _at_a_terminal(of: Path) -> None:
+    if not sys.stdin.isatty():
+        fail(f"{of}: a passphrase is asked for at a terminal, and this is none; an unattended vote needs a key without")
 
 
 def say(line: str) -> None:

@@ -48,6 +48,7 @@ from tallystick.asked import Asked
 from tallystick.cli_votes import deadline
 from tests.seal.agents import Agent, agent
 from tests.tallystick.deployment import EVIL, tallystick
+from tests.tallystick.test_cli_keys import typed
 
 __all__ = ["agent"]
 
@@ -365,6 +366,16 @@ def test_on_a_terminal_it_asks(desk: Desk, typed: bytes, code: int, votes: int) 
     assert len(desk.approvals.votes) == votes
     os.close(ours)
     os.close(theirs)
+
+
+@pytest.mark.parametrize(("passphrase", "code", "votes"), [("correct horse", 0, 1), ("correct mouse", 2, 0)])
+def test_a_key_with_a_passphrase_votes_when_it_is_typed(desk: Desk, passphrase: str, code: int, votes: int) -> None:
+    desk.approvals.raised()
+    keyfiles.set_passphrase(desk.ann, lambda: "", lambda: "correct horse")
+    arguments = ["approve", REQUEST, "--reason", "x", "--yes", "--key", str(desk.ann), "--config", str(desk.config)]
+    assert typed(arguments, passphrase)[0] == code
+    assert len(desk.approvals.votes) == votes
+    assert "is asked for at a terminal" in desk.run("approve", REQUEST, "--reason", "x", "--yes", code=2)
 
 
 HOSTILE = [
