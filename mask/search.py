@@ -20,7 +20,7 @@ from mask import encodings, named
 from mask.encodings import Budget
 from mask.fields import Fields
 from mask.kinds import Detector, DetectorFailed, Family, Finding, Kind, options
-from mask.normal import View, rewritten, view
+from mask.normal import Piece, View, rewritten, view
 from mask.replace import Replaced, is_json, merged
 from mask.values import VALUES
 from wire.generations import Generations
@@ -104,9 +104,9 @@ class Search:
 
     def __init__(self, fields: Fields, values: Sequence[Detector] = VALUES) -> None:
         self.fields = fields
-        by_name = named.detector(fields)
+        self.by_name = named.detector(fields)
         self._located = named.locator(fields)
-        self._with_names = Filters((*values, by_name))
+        self.with_names = Filters((*values, self.by_name))
         self._without = Filters(values)
         self.numeric: Generations[bytes, bool] = Generations(4096, 8 << 20)
         """Statements, by their blind key: are their constants numbers alone, and without a name that has a rule?"""
@@ -115,13 +115,13 @@ class Search:
 
     def clean(self, data: bytes) -> bool:
         """Nothing is in these bytes of a view, and nothing is encoded in them."""
-        return not encodings.has_any(data) and self._with_names.clean(data)
+        return not encodings.has_any(data) and self.with_names.clean(data)
 
     def clean_of(self, texts: Sequence[str]) -> list[bool]:
         """Of each, whether it is seen at a glance that `all` finds nothing."""
         views = [text.encode("ascii") if text.isascii() else view(text).data for text in texts]
         clean = [not encodings.has_any(each) and len(each) <= MOST_TEXT for each in views]
-        self._with_names.sift(views, clean)
+        self.with_names.sift(views, clean)
         return clean
 
     def all(
@@ -133,7 +133,8 @@ class Search:
         kept: Sequence[Place] = (),
     ) -> list[Replaced]:
         """In order and apart. Nothing is found in or across the places `around` which it is to look, and
-        secrets alone in those `kept`. Raises DetectorFailed, TooMuch."""
+        secrets alone in those `kept`. Without `names`, what is encoded in the text is searched by names all the same:
+        the text is SQL, where a name is code, and that is none. Raises DetectorFailed, TooMuch."""
         if len(text) > MOST_TEXT:
             raise TooMuch
         views = [_without_tokens(view(text))]
@@ -141,7 +142,7 @@ class Search:
             views = [views[0].blanked(around)]
         elif "\\" in text and is_json(text):
             views.append(rewritten(views[0], encodings.json_escapes(views[0])))
-        filters = self._with_names if names else self._without
+        filters = self.with_names if names else self._without
         hits = filters.hits(views[-1])
         if not hits and not encodings.has_any(views[-1].data):
             return []
@@ -171,6 +172,9 @@ class _Run:
     ) -> None:
         """`beside`: the run of which this is another reading; what that may still do is shared."""
         self._search, self._filters, self._names = search, filters, names
+        self._decoded: list[Place] = []
+        self._code: list[Place] | None = None
+        """Where something was decoded, and what names would have said before that; of a text whose names are code."""
         self._view = views[-1]
         self._moved = [each for each in views if each.moves]
         """The views, from the text up, in which places are not those of the view below."""
@@ -188,7 +192,7 @@ class _Run:
                 here = self._view
                 if not (encodings.has_escapes(here.data) and (pieces := encodings.escapes(here))):
                     break
-                blobs = self._look_into(rewritten(here, pieces))
+                blobs = self._look_into(pieces)
             else:
                 raise TooMuch
             if not blobs:
@@ -198,39 +202,54 @@ class _Run:
             self._add([Finding(*span, Kind.ENCODED, "", withhold=True) for span in closed])
             if depth == DEPTH or not opened.pieces:
                 break
-            blobs = self._look_into(rewritten(self._view, opened.pieces))
+            blobs = self._look_into(opened.pieces)
         if self._kept:
             self.findings = _without_kept(self.findings, sorted(self._kept))
 
-    def _look_beside(self, above: View) -> None:
+    def _look_beside(self, pieces: Sequence[Piece]) -> None:
         """Searches a reading of the newest view that may be wrong: what is found is found, all else goes on without."""
         if self._readings == DEPTH:
             raise TooMuch
-        run = _Run(self._search, self._filters, [*self._moved, above], self._names, beside=self)
-        run.through(self._filters.hits(above))
+        above, filters = rewritten(self._view, pieces), self._search.with_names
+        run = _Run(self._search, filters, [*self._moved, above], self._names, beside=self)
+        self._decodes(pieces)
+        run._decoded, run._code = [*self._decoded], self._code
+        run.through(filters.hits(above))
         self.findings += run.findings
 
-    def _look_into(self, above: View) -> bool:
-        self._view = above
+    def _decodes(self, pieces: Sequence[Piece]) -> None:
+        if self._names:
+            return
+        if self._code is None:
+            self._code = [self._place(each.start, each.end) for each in found(self._search.by_name, self._view)]
+        self._decoded += (self._place(start, end) for start, end, _ in pieces)
+
+    def _look_into(self, pieces: Sequence[Piece]) -> bool:
+        self._decodes(pieces)
+        self._filters = self._search.with_names
+        self._view = above = rewritten(self._view, pieces)
         self._moved.append(above)
         return self._look(self._filters.hits(above))
 
     def _look(self, hits: list[int]) -> bool:
         """Searches the newest view. Whether something may be encoded in it."""
-        detectors = self._filters.detectors
+        detectors, by_name = self._filters.detectors, self._search.by_name
         for nth in hits:
             if nth < len(detectors):
-                self._add(found(detectors[nth], self._view))
+                self._add(found(detectors[nth], self._view), everywhere=self._names or detectors[nth] is not by_name)
         if self._names and self._search.fields.keeps:
             self._kept += (self._place(*span) for span in self._search.kept(self._view))
         if encodings.has_quoted(self._view.data):
-            self._look_beside(rewritten(self._view, encodings.quoted(self._view)))
+            self._look_beside(encodings.quoted(self._view))
         return bool(hits) and hits[-1] >= len(detectors)
 
-    def _add(self, findings: list[Finding]) -> None:
+    def _add(self, findings: list[Finding], *, everywhere: bool = True) -> None:
         if self._moved:
             places = (self._place(each.start, each.end) for each in findings)
             findings = [each._replace(start=s, end=e) for each, (s, e) in zip(findings, places, strict=True)]
+        if not everywhere:  # what was decoded is no code, nor is what only a decoded name speaks of
+            code, decoded = _touching(findings, self._code or ()), _touching(findings, self._decoded)
+            findings = [each for n, each in enumerate(findings) if n in decoded or n not in code]
         self.findings += findings
         if len(self.findings) > MOST_FINDINGS:
             raise TooMuch
@@ -240,6 +259,22 @@ class _Run:
         for each in reversed(self._moved):
             start, end = each.below(start, end)
         return start, end
+
+
+def _touching(findings: Sequence[Finding], places: Iterable[Place]) -> set[int]:
+    """Which of them are in one of these places or across it."""
+    starts, ends = list[int](), list[int]()
+    for start, end in sorted(places):
+        if ends and start <= ends[-1]:
+            ends[-1] = max(ends[-1], end)
+        else:
+            starts.append(start)
+            ends.append(end)
+    return {
+        n
+        for n, each in enumerate(findings)
+        if (nth := bisect_right(ends, each.start)) < len(ends) and starts[nth] < each.end
+    }
 
 
 def _without_tokens(here: View) -> View:
