@@ -43,7 +43,7 @@ def layers(raw: bytes, depth: int = 3) -> Iterator[bytes]:
 
 
 def _zip(raw: bytes) -> Iterator[bytes]:
-    if raw[:2] == b"PK":
+    if raw[:2] == b"PK" and zipfile.is_zipfile(io.BytesIO(raw)):  # of what is encrypted one in 65,536 begins so
         with zipfile.ZipFile(io.BytesIO(raw)) as opened:
             for name in opened.namelist():
                 yield name.encode()
