@@ -108,6 +108,11 @@ class Rules:
         return circumstances.moment(self.circumstances, at_us)
 
     @property
+    def masks(self) -> bool:
+        """Whether there is a rule that says so."""
+        return any(each.then is Then.MASK for each in self.rules)
+
+    @property
     def timed(self) -> bool:
         """Whether anything depends on the time."""
         return any(each.timed for each in self.circumstances)

@@ -103,9 +103,11 @@ class Masking:
         """The command; where values are hidden without its constants and comments, `?` for each constant."""
         if self.hides:
             try:
-                normal = normalise(text.decode())
-            except ValueError:  # then the masker withholds it, but for its first keyword
-                return self._take(self.masker.sql(text.decode("utf-8", "replace")))
+                said = text.decode()
+                parse(said)  # of what scans and no more, nobody can say which word is a constant
+                normal = normalise(said)
+            except ValueError:
+                return self.hidden(text)
             self.withheld += normal.count("?")
             return self._take(self.masker.text(normal))
         return self._take(self.masker.sql(text.decode("utf-8", "replace")))

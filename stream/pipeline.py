@@ -69,6 +69,8 @@ END = 2**31 - 1
 LARGEST_LEAF = 65_535
 LARGEST_BATCH = LARGEST_MESSAGE - 128 * 1024
 """Of events in one message; one event is never larger."""
+UNKNOWN = "EXECUTE unknown"
+"""Judged without any names: what a command does of which the text is not known, such as the next rows of a cursor."""
 TURN_US = 2_000_000
 """How long after a circumstance of the policy begins or ends the screen may still have judged by the time before."""
 _TELLING = (*ASKING, FrameKind.OPENED, FrameKind.CONTEXT, FrameKind.STATEMENT)
@@ -280,9 +282,12 @@ class _Making:
     def _judge(
         self, text: bytes, blinded: bytes, facts: SessionFacts, at_us: int, item: Item, transcript: Transcript
     ) -> tuple[Judgement, bool]:
-        """The judgement, and whether it stands on all that the screen knew."""
+        """The judgement, and whether it stands on all that the screen knew. A text that is not known is judged as one
+        that runs something unknown."""
         rules = self._tools.rules
         moment = rules.moment(at_us)
+        if not text and not (isinstance(item.what, RawExchange) and item.what.kind is CommandKind.SIMPLE):
+            return judge(UNKNOWN, facts, rules, moment=moment), False
         # The screen judged a little before the frame had its time: at a turn of a circumstance it may differ rightly.
         same_rules = item.policy_version == rules.version and rules.moment(at_us - TURN_US) == moment
         before = self._tools.known.judgements
@@ -298,6 +303,9 @@ class _Making:
             return texts
 
         judgement = judge(text.decode("utf-8", "replace"), facts, rules, lookup=lookup, moment=moment)
+        if judgement.executes and rules.masks:
+            # What is known here of a name may not be what it means: cursors, and what was prepared out of sight.
+            judgement = judgement._replace(masks=judge(UNKNOWN, facts, rules, moment=moment).masks)
         if not judgement.executes and len(text) <= LONGEST:
             key = blinded if judgement.literal_blind else text
             before.keep((facts, moment, key), judgement, len(key))

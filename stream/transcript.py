@@ -45,7 +45,7 @@ from schemas.records import (
 )
 from stream.exchange import RawExchange
 from wire.postgres import messages as m
-from wire.postgres.dialogue import Dialogue, Operation, Outcome
+from wire.postgres.dialogue import LONGEST_NAME, Dialogue, Operation, Outcome
 from wire.postgres.reader import HEADER, RemoteFault, cut
 
 R = TypeVar("R")
@@ -53,6 +53,7 @@ R = TypeVar("R")
 _SHORT = 1024
 MOST_TOLD = 20_000
 """A session that was not idle for longer than this is given up as unknown, not kept for ever."""
+_AHEAD = 64  # messages before a command, such as its Parse and Describe: looked through at each notice
 MOST_OPEN = 8 * 1024 * 1024
 """Bytes of commands without an answer, of one recorder: the largest session above it is given up as unknown."""
 
@@ -99,6 +100,8 @@ class Session:
     portals: dict[bytes, RawExchange] = field(default_factory=dict)
     bound: dict[int, RawExchange] = field(default_factory=dict)  # Binds whose Execute has not come
     statements: dict[bytes, Statement] = field(default_factory=dict)  # this segment's
+    parses: dict[int, tuple[Operation, Statement]] = field(default_factory=dict)  # this segment's, by id of the first
+    newest: dict[bytes, int] = field(default_factory=dict)  # by name: which of these came last
     described: dict[bytes, tuple[m.Column, ...]] = field(default_factory=dict)
     decided: dict[int, Decided] = field(default_factory=dict)
     refused: dict[int, Refused] = field(default_factory=dict)
@@ -113,6 +116,37 @@ class Session:
         """Bytes of commands that must be kept until their answers came."""
         raws = {raw.number: raw for raw in (*self.portals.values(), *(raw for raw, _ in self.open))}
         return sum(len(raw.text) + sum(len(v or b"") for v in raw.binds) for raw in raws.values())
+
+    def statement(self, name: bytes) -> Statement | None:
+        """What a Bind of this name, sent now, runs: a Parse that is not answered yet is taken to succeed."""
+        return self.pending(name) or self.statements.get(name)
+
+    def pending(self, name: bytes) -> Statement | None:
+        operation, made = self.parses.get(self.newest.get(name, 0), (None, None))
+        return made if operation is not None and operation.outcome is Outcome.OWED else None
+
+    def parsed(self, operation: Operation) -> None:
+        """A Parse that failed, or was skipped, changed nothing: the name means what it meant."""
+        _, made = self.parses.pop(id(operation), (None, None))
+        if self.newest.get(operation.name) == id(operation):
+            del self.newest[operation.name]
+        if made is not None:
+            self.statements[operation.name] = made
+            self.described.pop(operation.name, None)
+
+    def forget_statements(self) -> None:
+        for known in (self.statements, self.described, self.parses, self.newest):
+            known.clear()
+
+    def speaks(self) -> RawExchange | None:
+        """Whose answer comes now: that of the first command that is owed one. A Bind that was answered waits in `open`
+        for its Execute, and what comes at a Sync is of none."""
+        for operation in self.dialogue.next(_AHEAD):
+            if isinstance(operation.tag, RawExchange):
+                return operation.tag
+            if operation.kind == "S":
+                return None
+        return None
 
     def tell_client(
         self, kind: str, raw: RawExchange | None = None, *, name: bytes = b"", portal: bytes = b""
@@ -162,15 +196,18 @@ class Transcript:
         """A new segment begins: what it repeats for itself is forgotten."""
         self.boot = max(boot, self.boot)
         for session in self.sessions.values():
-            session.statements.clear()
-            session.described.clear()
+            session.forget_statements()
 
     def texts(self, session: SessionId | None) -> dict[str, tuple[str, ...]]:
         """What is known of a session's prepared texts by name, for a judge who meets EXECUTE."""
         known = self.sessions.get(session_number(session)) if session is not None else None
         if known is None or known.id != session:
             return {}
-        return {s.name: (s.text,) for s in known.statements.values()}
+        names: dict[str, tuple[str, ...]] = {s.name: (s.text,) for s in known.statements.values()}
+        for operation, made in known.parses.values():
+            if operation.outcome is Outcome.OWED:
+                names[made.name] = (*names.get(made.name, ()), made.text)
+        return names
 
     def feed(self, frame: Frame) -> list[Item]:
         """Raises BadFrame."""
@@ -205,8 +242,9 @@ class Transcript:
                 return self._context(session, frame.micros, _record(frame, SessionContext))
             case FrameKind.STATEMENT:
                 statement = _record(frame, Statement)
-                name = statement.name.encode()
+                name = statement.name.encode()[:LONGEST_NAME]
                 session.statements[name] = statement
+                session.newest.pop(name, None)  # by this one the Bind behind it was judged
                 if statement.row_description:
                     session.described[name] = m.parse_row_description(_payload(statement.row_description))
             case FrameKind.DECISION:
@@ -309,6 +347,8 @@ class Transcript:
         session.bound.clear()
         session.portals.clear()
         session.log.clear()
+        session.parses.clear()
+        session.newest.clear()
         session.dialogue = Dialogue()
         return items
 
@@ -347,11 +387,13 @@ class Transcript:
                 return self._begin(session, kind, RawExchange(0, how, text, micros))
             case "P":
                 parsed = m.parse_parse(payload)
-                session.tell_client("P", name=parsed.name)
-                session.statements[parsed.name] = Statement(
+                made = Statement(
                     parsed.name.decode("utf-8", "replace"), parsed.text.decode("utf-8", "replace"), parsed.oids, b""
                 )
-                session.described.pop(parsed.name, None)
+                operation = session.tell_client("P", name=parsed.name)
+                if operation is not None:
+                    session.parses[id(operation)] = operation, made
+                    session.newest[operation.name] = id(operation)
             case "B":
                 return self._bind(session, m.parse_bind(payload), micros)
             case "E":
@@ -385,7 +427,8 @@ class Transcript:
         return raw
 
     def _bind(self, session: Session, bound: m.Bind, micros: int) -> RawExchange:
-        statement = session.statements.get(bound.statement)
+        name = bound.statement[:LONGEST_NAME]
+        statement = session.statement(name)
         raw = RawExchange(
             0,
             CommandKind.EXTENDED,
@@ -395,16 +438,16 @@ class Transcript:
             bind_formats=bound.formats,
             result_formats=bound.result_formats,
             param_oids=statement.param_oids if statement else (),
-            statement=bound.statement,
-            columns=session.described.get(bound.statement, ()),
+            statement=name,
+            columns=() if session.pending(name) else session.described.get(name, ()),
         )
         self._begin(session, "B", raw, bound.statement, bound.portal)
-        session.portals[bound.portal] = raw
+        session.portals[bound.portal[:LONGEST_NAME]] = raw
         session.bound[raw.number] = raw
         return raw
 
     def _execute(self, session: Session, portal: bytes, micros: int) -> RawExchange | None:
-        origin = session.portals.get(portal)
+        origin = session.portals.get(portal[:LONGEST_NAME])
         if origin is not None and session.bound.pop(origin.number, None) is not None:
             operation = session.tell_client("E", origin, portal=portal)
             if operation is None:
@@ -437,8 +480,10 @@ class Transcript:
             return []
         operation = session.tell_server(kind, payload)
         raw = operation.tag if operation is not None else None
-        if kind == "N" and session.open:
-            raw = session.open[0][0]
+        if kind == "1" and operation is not None:
+            session.parsed(operation)
+        if kind == "N":
+            raw = session.speaks()
         if kind == "T" and operation is not None:
             self._described(session, operation, m.parse_row_description(payload))
         if isinstance(raw, RawExchange):
@@ -492,8 +537,8 @@ class Transcript:
         return []
 
     def _elided(self, session: Session, elided: Elided) -> None:
-        if session.open:
-            raw = session.open[0][0]
+        raw = session.speaks()
+        if raw is not None:
             raw.row_count += elided.rows
             raw.size += elided.size
             raw.excerpt = True

@@ -133,7 +133,7 @@ class Relay:
         self._durability, self.capture = durability, capture
         self._segment = -1
         self._stands, self._encoded = ("", 0, 0), b""  # the last context, and its bytes
-        self._stated: set[bytes] = set()
+        self._stated: dict[bytes, bytes] = {}  # by name, the text that the segment has of it last
         self._unreleased = 0
         self._fsyncing = 0
         self._behind = b""  # ours, to be sent once nothing waits for the recorder
@@ -422,12 +422,12 @@ class Relay:
                 if isinstance(bound, Message) and operation is not None:
                     self._note_names(operation, bound)
         elif kind == 0x42:
-            if message.name not in self._stated and message.text:
-                self._stated.add(message.name)
+            if message.text and self._stated.get(message.name) != message.text:
+                self._stated[message.name] = message.text
                 self._state(message)
             client("B", message, message.name, message.portal)
         elif kind == 0x50:
-            self._stated.add(message.name)
+            self._stated[message.name] = message.text
             client("P", message, message.name, b"", message.text)
         elif kind == 0x43:
             client("C", message, message.name, message.portal)

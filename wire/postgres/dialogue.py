@@ -26,7 +26,9 @@ every message that came back. Rules (PostgreSQL, "Message Flow"):
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from wire.postgres.reader import RemoteFault
@@ -100,6 +102,10 @@ class Dialogue:
     def open_syncs(self) -> int:
         """ReadyForQuery that the target still owes."""
         return sum(1 for op in self._owed if op.kind in "QSF")
+
+    def next(self, most: int) -> Iterator[Operation]:
+        """The first that are owed something."""
+        return islice(self._owed, most)
 
     @property
     def owed(self) -> tuple[Operation, ...]:
