@@ -37,6 +37,7 @@ from seal.wrapping import wrap as wrapped
 ROLES = ("gateway", "pipeline", "approvals", "behaviour", "ledger")
 PURPOSES = ("match", "token", "fingerprint", "content")
 YEAR_US = 365 * 24 * 3600 * 1_000_000
+_MASKER = re.compile(r"masker-[0-9]{8}-[0-9a-f]{8}\.key")
 _DEPLOYMENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
 
@@ -120,15 +121,11 @@ Passphrase = Callable[[], str]
 
 
 def _read_secret(path: Path, passphrase: Passphrase | None = None) -> bytes:
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as e:
-        raise KeysUnusable(f"{path}: cannot be read; make keys with: tallystick keys init") from e
+    text, mode = _read(path), path.stat().st_mode
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise KeysUnusable(f"{path}: others may read it; run: chmod 600 {path}")
     try:
-        raw = _opened(path.name, text.strip(), passphrase)
+        raw = _opened(path.name, text, passphrase)
     except CannotUnwrap as e:
         raise KeysUnusable(f"{path}: {e}") from e
     except ValueError as e:
@@ -136,6 +133,17 @@ def _read_secret(path: Path, passphrase: Passphrase | None = None) -> bytes:
     if len(raw) != 32:
         raise KeysUnusable(f"{path}: not a key file")
     return raw
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError as e:
+        raise KeysUnusable(f"{path}: not a key file") from e
+    except FileNotFoundError as e:
+        raise KeysUnusable(f"{path}: cannot be read; make keys with: tallystick keys init") from e
+    except OSError as e:
+        raise KeysUnusable(f"{path}: cannot be read ({e.strerror})") from e
 
 
 def _opened(name: str, text: str, passphrase: Passphrase | None) -> bytes:
@@ -155,35 +163,38 @@ def _opened(name: str, text: str, passphrase: Passphrase | None) -> bytes:
 
 
 def _private(directory: Path) -> list[Path]:
-    """Every file that roles read a secret from; the root key is a person's."""
-    found = [*directory.glob("*.key"), *directory.glob("*.secret")]
-    return sorted(path for path in found if path.name != "root.key")
+    """Every file that roles read a secret from; what else lies there, and the root key, is a person's."""
+    found = [path for role in ROLES if (path := directory / f"{role}.key").exists()]
+    found += [path for purpose in PURPOSES if (path := directory / f"{purpose}.secret").exists()]
+    return found + sorted(path for path in directory.glob("masker-*.key") if _MASKER.fullmatch(path.name))
 
 
 def unwrapped_files(directory: Path) -> list[str]:
-    """Names of those that whoever copies the directory can use."""
-    return [path.name for path in _private(directory) if not path.read_text(encoding="ascii").startswith(WRAPPED)]
+    """Names of those that whoever copies the directory can use. Raises KeysUnusable."""
+    return [path.name for path in _private(directory) if not _read(path).startswith(WRAPPED)]
 
 
-def wrap_all(directory: Path, secret: bytes, before: bytes | None) -> int:
-    """Wraps every private file but the root key, each at once or not at all; those that `before` wrapped anew. How
-    many were changed. Raises KeysUnusable; what was changed until then stays."""
-    changed = 0
-    for path in _private(directory):
-        text = path.read_text(encoding="ascii").strip()
+def wrap_all(directory: Path, secret: bytes, before: bytes | None) -> tuple[int, int]:
+    """Wraps every private file but the root key; those that `before` wrapped, anew. Nothing is changed unless all of
+    them open; each is then changed at once or not at all. How many were, of how many. Raises KeysUnusable."""
+    found = _private(directory)
+    if not found:
+        raise KeysUnusable(f"{directory}: no keys are here; make them with: tallystick keys init")
+    opened: list[tuple[Path, bytes]] = []
+    for path in found:
+        text = _read(path)
         try:
             if not text.startswith(WRAPPED):
-                raw = _read_secret(path)
+                opened.append((path, _read_secret(path)))
             elif before is not None and not _opens(text, path.name, secret):
-                raw = unwrapped(text, path.name, before)
+                opened.append((path, unwrapped(text, path.name, before)))
             else:
                 unwrapped(text, path.name, secret)
-                continue
         except CannotUnwrap as e:
             raise KeysUnusable(f"{path}: {e}") from e
+    for path, raw in opened:
         _replace(path, wrapped(raw, path.name, secret))
-        changed += 1
-    return changed
+    return len(opened), len(found)
 
 
 def _opens(text: str, name: str, secret: bytes) -> bool:
@@ -197,15 +208,28 @@ def _opens(text: str, name: str, secret: bytes) -> bool:
 def set_passphrase(path: Path, old: Passphrase, new: Passphrase) -> None:
     """Locks a person's key file (a reviewer's, the root's), or locks it anew. Raises KeysUnusable."""
     raw = _read_secret(path, old)
-    _replace(path, lock(raw, new()))
+    try:
+        _replace(path, lock(raw, new()))
+    except CannotUnwrap as e:
+        raise KeysUnusable(f"{path}: {e}") from e
 
 
 def _replace(path: Path, text: str) -> None:
-    """The old file stays until the new one is whole on disk."""
-    beside = path.with_name(f".{path.name}.new")
+    """The old file stays until the new one is whole on disk, with its owner and no more rights. Raises KeysUnusable."""
+    was = path.lstat()
+    if not stat.S_ISREG(was.st_mode):  # else what it leads to would stay as it is
+        raise KeysUnusable(f"{path}: not a file but a link; name the file itself")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     beside.unlink(missing_ok=True)
     _write(beside, text, 0o600)
-    beside.replace(path)
+    try:
+        if (was.st_uid, was.st_gid) != (beside.stat().st_uid, beside.stat().st_gid):
+            os.chown(beside, was.st_uid, was.st_gid)
+        beside.chmod(stat.S_IMODE(was.st_mode) & 0o700)
+        beside.replace(path)
+    except OSError as e:
+        beside.unlink(missing_ok=True)
+        raise KeysUnusable(f"{path}: cannot be replaced ({e.strerror})") from e
     handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -361,9 +385,14 @@ def origin(directory: Path, shard: str) -> str:
 
 
 def new_reviewer(path: Path, passphrase: str | None = None) -> str:
-    """Makes a reviewer's key file; gives the public text for the policy: `ed25519:<base64>`."""
+    """Makes a reviewer's key file; gives the public text for the policy: `ed25519:<base64>`. Raises KeysUnusable,
+    OSError."""
     seed = secrets.token_bytes(32)
-    _write(path, _b64(seed) if passphrase is None else lock(seed, passphrase), 0o600)
+    try:
+        text = _b64(seed) if passphrase is None else lock(seed, passphrase)
+    except CannotUnwrap as e:
+        raise KeysUnusable(f"{path}: {e}") from e
+    _write(path, text, 0o600)
     return "ed25519:" + _b64(Signer("reviewer", seed).public)
 
 

@@ -3,9 +3,9 @@
     wrapped1:<base64 of nonce and ciphertext>                 XChaCha20-Poly1305 under HKDF-SHA-256 of the secret
     passphrase1:<passes>:<KiB>:<base64 of salt, nonce, ciphertext>                  under Argon2id of the passphrase
 
-Both are bound to what the key is called, so that one file put in the place of another does not open. The secret
-comes in a file that something else brings: a systemd credential (which a TPM may guard), a secret of Kubernetes or
-Docker, a KMS's agent. A copy of the disk is then no copy of the keys.
+What is wrapped is bound to what the key is called, so that one file put in the place of another does not open. The
+secret comes in a file that something else brings: a systemd credential (which a TPM may guard), a secret of
+Kubernetes or Docker, a KMS's agent. A copy of the disk is then no copy of the keys.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import stat
+import unicodedata
 from pathlib import Path
 
 from nacl import pwhash
@@ -21,6 +23,7 @@ from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_encrypt,
 )
 from nacl.exceptions import CryptoError
+from nacl.exceptions import RuntimeError as SodiumFailed
 
 from seal.digest import hkdf
 
@@ -51,12 +54,17 @@ def secret_file() -> Path | None:
 def read_secret(path: Path) -> bytes:
     """Raises CannotUnwrap."""
     try:
-        with path.open("rb") as file:
-            found = file.read(_MOST_SECRET + 1).strip()
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # of a pipe it would wait, or read it once
+        with os.fdopen(handle, "rb") as file:
+            regular = stat.S_ISREG(os.fstat(handle).st_mode)
+            found = file.read(_MOST_SECRET + 1) if regular else b""
     except OSError as e:
         raise CannotUnwrap(f"{path}: the wrapping secret cannot be read ({e.strerror})") from e
+    if not regular:
+        raise CannotUnwrap(f"{path}: the wrapping secret must be a file: each key that opens reads it")
+    found = found.rstrip(b"\r\n")
     if not LEAST <= len(found) <= _MOST_SECRET:
-        raise CannotUnwrap(f"{path}: a wrapping secret has {LEAST} bytes at least; make one: openssl rand -base64 32")
+        raise CannotUnwrap(f"{path}: a wrapping secret has 32 bytes to 64 KiB; make one: openssl rand -base64 32")
     return found
 
 
@@ -92,7 +100,14 @@ def unlock(text: str, passphrase: str) -> bytes:
 
 
 def _stretched(passphrase: str, salt: bytes, passes: int, kib: int) -> bytes:
-    return pwhash.argon2id.kdf(32, passphrase.encode(), salt, opslimit=passes, memlimit=kib * 1024)
+    """In one normal form: keyboards of several systems write the same letter in several ways."""
+    try:
+        said = unicodedata.normalize("NFC", passphrase).encode()
+        return pwhash.argon2id.kdf(32, said, salt, opslimit=passes, memlimit=kib * 1024)
+    except UnicodeEncodeError as e:
+        raise CannotUnwrap("the passphrase is no text") from e
+    except SodiumFailed as e:
+        raise CannotUnwrap(f"there is too little memory: a passphrase takes {kib // 1024} MiB") from e
 
 
 def _seal(key: bytes, where: str, nonce: bytes, under: bytes) -> bytes:

@@ -114,7 +114,7 @@ def _keys(config: Config) -> Iterator[Finding]:
         faults.append(f"{keys}/masker-{sealed_to}.key: not here: nobody could open what is recorded now; restore it")
     yield from (Finding("keys", False, fault) for fault in faults)
     if not faults:
-        bare = keyfiles.unwrapped_files(keys)
+        bare = keyfiles.unwrapped_files(keys)  # they were all read just now
         how = f"; {len(bare)} of them unwrapped, so a copy of the disk has them: tallystick keys wrap" if bare else ""
         yield Finding("keys", True, f"every role's, enrolled by the root key, in {keys}{how}")
 

@@ -73,12 +73,15 @@ def wrap(
         fail(f"{at}: beside what it wraps, it is no secret; keep it elsewhere")
     try:
         given = wrapping.read_secret(at)
-        changed = keyfiles.wrap_all(directory, given, wrapping.read_secret(before) if before else None)
+        changed, found = keyfiles.wrap_all(directory, given, wrapping.read_secret(before) if before else None)
     except (keyfiles.KeysUnusable, wrapping.CannotUnwrap) as e:
         fail(str(e))
     except OSError as e:
         fail(f"{directory}: {e.strerror}")
-    say(f"{directory}: {changed} files were wrapped; start the roles with the secret, and keep a copy of it elsewhere")
+    if changed:
+        say(f"{directory}: {changed} files were wrapped; start the roles with the secret, and keep a copy of it")
+    else:
+        say(f"{directory}: all {found} files are wrapped by this secret already")
 
 
 def show(
@@ -107,6 +110,8 @@ def reviewer(
     """Makes a reviewer's own key; prints the public text for the policy."""
     try:
         say(keyfiles.new_reviewer(path, new_passphrase(path) if ask else None))
+    except keyfiles.KeysUnusable as e:
+        fail(str(e))
     except OSError as e:
         fail(f"{path}: {e.strerror}")
 

@@ -27,7 +27,7 @@ from seal.content import ContentKeys
 from tallystick import config as configuration
 from tallystick.backends import open_store
 from tallystick.config import Config
-from tallystick.terminal import fail
+from tallystick.terminal import fail, note
 
 SHARD = "0"
 """The embedded bus has one partition, so the log has one shard."""
@@ -127,7 +127,9 @@ def masked(contents: ContentKeys | None, entry: LedgerEntry, content: bytes) -> 
 def _contents(config: Config) -> ContentKeys | None:
     try:
         return ContentKeys.reading(config.content_keys, keyfiles.load_secret(config.keys, "content"))
-    except (OSError, keyfiles.KeysUnusable):
+    except (OSError, keyfiles.KeysUnusable) as e:
+        if (config.keys / "content.secret").exists():  # else it is meant to be so
+            note(str(e))
         return None  # an auditor's copy has the log and not the keys: facts are shown, texts are not
 
 

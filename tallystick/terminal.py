@@ -34,19 +34,26 @@ SHORTEST_PASSPHRASE = 8
 def passphrase(of: Path) -> str:
     """Asked for at the terminal, and nowhere else: in an argument or a variable, others could read it."""
     _at_a_terminal(of)
-    return getpass.getpass(f"passphrase of {of}: ")
+    return _asked(f"passphrase of {of}: ")
 
 
 def new_passphrase(of: Path) -> str:
     _at_a_terminal(of)
     while True:
-        first = getpass.getpass(f"new passphrase of {of}: ")
+        first = _asked(f"new passphrase of {of}: ")
         if len(first) < SHORTEST_PASSPHRASE:
             note(f"{SHORTEST_PASSPHRASE} characters at least")
-        elif getpass.getpass("once more: ") == first:
+        elif _asked("once more: ") == first:
             return first
         else:
             note("not the same")
+
+
+def _asked(prompt: str) -> str:
+    try:
+        return getpass.getpass(prompt)
+    except UnicodeError:
+        fail("a passphrase is text in UTF-8, which this terminal does not send")
 
 
 def _at_a_terminal(of: Path) -> None:

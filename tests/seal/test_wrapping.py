@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,11 @@ def test_wrapped_keys_are_the_same_keys_and_their_files_hold_none(keys: Path, se
     before = everything(keys)
     seeds = {path.name: path.read_text().strip() for path in [*keys.glob("*.key"), *keys.glob("*.secret")]}
     root = seeds.pop("root.key")
-    assert keyfiles.unwrapped_files(keys) == sorted(seeds)
-    assert keyfiles.wrap_all(keys, SECRET, None) == len(seeds)
+    assert sorted(keyfiles.unwrapped_files(keys)) == sorted(seeds)
+    assert keyfiles.wrap_all(keys, SECRET, None) == (len(seeds), len(seeds))
     assert everything(keys) == before
     assert keyfiles.unwrapped_files(keys) == []
-    assert keyfiles.wrap_all(keys, SECRET, None) == 0, "nothing is wrapped twice"
+    assert keyfiles.wrap_all(keys, SECRET, None) == (0, len(seeds)), "nothing is wrapped twice"
     for name, seed in seeds.items():
         assert seed not in (keys / name).read_text()
         assert base64.b64decode(seed) not in base64.b64decode((keys / name).read_text().partition(":")[2])
@@ -62,7 +63,7 @@ def test_without_the_secret_or_with_another_nothing_opens(keys: Path, secret: Pa
     with pytest.raises(KeysUnusable, match=r"ledger\.key: this secret did not wrap it"):
         keyfiles.load_signer(keys, "ledger")
     secret.write_bytes(b"short")
-    with pytest.raises(KeysUnusable, match="has 32 bytes at least"):
+    with pytest.raises(KeysUnusable, match="has 32 bytes to 64 KiB"):
         keyfiles.load_signer(keys, "ledger")
     secret.unlink()
     with pytest.raises(KeysUnusable, match="cannot be read"):
@@ -103,9 +104,91 @@ def test_a_new_secret_takes_over_from_the_old_one_also_after_half_of_it(keys: Pa
         keyfiles.wrap_all(keys, OTHER, None)
     assert everything(keys) == before, "and nothing was changed"
     (keys / "token.secret").write_text(wrapping.wrap(keyfiles.load_secret(keys, "token"), "token.secret", OTHER) + "\n")
-    assert keyfiles.wrap_all(keys, OTHER, SECRET) == 9
+    assert keyfiles.wrap_all(keys, OTHER, SECRET) == (9, 10)
     secret.write_bytes(OTHER)
     assert everything(keys) == before
+
+
+def contents(keys: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in keys.iterdir() if path.is_file()}
+
+
+def spoiled(keys: Path, how: str) -> None:
+    path = keys / "ledger.key"
+    match how:
+        case "no key":
+            path.write_text("none")
+        case "not ASCII":
+            path.write_bytes(b"\xff" * 44)
+        case "others may read it":
+            path.chmod(0o644)
+        case "wrapped by another secret":
+            path.write_text(wrapping.wrap(bytes(32), path.name, OTHER))
+
+
+@pytest.mark.parametrize("how", ["no key", "not ASCII", "others may read it", "wrapped by another secret"])
+def test_where_one_does_not_open_none_is_changed(keys: Path, how: str) -> None:
+    spoiled(keys, how)
+    before = contents(keys)
+    with pytest.raises(KeysUnusable, match=r"ledger\.key"):
+        keyfiles.wrap_all(keys, SECRET, None)
+    assert contents(keys) == before
+
+
+def test_what_is_not_a_roles_is_left_alone(keys: Path) -> None:
+    keyfiles.new_reviewer(keys / "ann.key", "correct horse")
+    (keys / "root-old.key").write_bytes((keys / "root.key").read_bytes())
+    (keys / "x.key").mkdir()
+    (keys / ".hidden.secret").write_bytes(b"\xff")
+    (keys / "masker-lost.key").symlink_to("nowhere")
+    others = {
+        name: raw for name, raw in contents(keys).items() if name in ("ann.key", "root-old.key", ".hidden.secret")
+    }
+    assert keyfiles.wrap_all(keys, SECRET, None) == (10, 10)
+    assert others.items() <= contents(keys).items()
+    assert keyfiles.unwrapped_files(keys) == []
+
+
+def test_a_directory_without_keys_is_not_called_wrapped(tmp_path: Path) -> None:
+    with pytest.raises(KeysUnusable, match="no keys are here"):
+        keyfiles.wrap_all(tmp_path, SECRET, None)
+
+
+def test_a_link_is_refused_for_what_it_leads_to_would_stay_open(keys: Path, tmp_path: Path) -> None:
+    (keys / "ledger.key").rename(tmp_path / "real.key")
+    (keys / "ledger.key").symlink_to(tmp_path / "real.key")
+    with pytest.raises(KeysUnusable, match="not a file but a link"):
+        keyfiles.wrap_all(keys, SECRET, None)
+    with pytest.raises(KeysUnusable, match="not a file but a link"):
+        keyfiles.set_passphrase(keys / "ledger.key", lambda: "", lambda: "correct horse")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_whoever_wraps_them_the_files_stay_their_owners(keys: Path) -> None:
+    for path in keys.glob("*.*"):
+        os.chown(path, 65_534, 65_533, follow_symlinks=False)
+    (keys / "gateway.key").chmod(0o400)
+    keyfiles.wrap_all(keys, SECRET, None)
+    for name in ("gateway.key", "ledger.key", "match.secret"):
+        was = (keys / name).stat()
+        assert (was.st_uid, was.st_gid) == (65_534, 65_533)
+    assert (keys / "gateway.key").stat().st_mode & 0o777 == 0o400
+
+
+def test_a_secret_is_a_file_that_can_be_read_again_and_of_any_bytes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), Path("/dev/zero"), tmp_path):
+        with pytest.raises(CannotUnwrap):
+            wrapping.read_secret(path)
+    (tmp_path / "raw").write_bytes(b" " * 32)
+    assert wrapping.read_secret(tmp_path / "raw") == b" " * 32
+
+
+def test_a_passphrase_is_the_same_however_a_keyboard_composes_it() -> None:
+    locked = wrapping.lock(bytes(32), "caf\u00e9 au lait")
+    assert wrapping.unlock(locked, "cafe\u0301 au lait") == bytes(32)
+    with pytest.raises(CannotUnwrap, match="no text"):
+        wrapping.lock(bytes(32), "\udcff\udcff")
 
 
 @pytest.mark.parametrize("place", range(0, 100, 9))

@@ -1,4 +1,4 @@
-"""What the record says a name ran is what it ran: through the gateway and a real PostgreSQL, read as the pipeline reads."""
+"""What the record says a name ran is what it ran: by the gateway, a real PostgreSQL and the pipeline's reading."""
 
 from __future__ import annotations
 
