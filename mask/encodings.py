@@ -158,7 +158,10 @@ _INTERESTING64 = re.compile(b"|".join((FILTERS[0], _WIDE, _MAGIC)))
 _MAGIC64 = re.compile(_MAGIC)
 _MAGIC16 = re.compile(rb"(?i)1f8b08|28b52ffd|\A78(?:01|5e|9c|da)")
 _PADDING = re.compile(rb"={0,2}")
-_PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]{%d,}+|(?:[\t\n\r\x20-\x7e]\0){%d,}+" % (_SHORTEST, _SHORTEST))
+_UTF8 = rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+_PRINTABLE = re.compile(
+    rb"(?:[\t\n\r\x20-\x7e]|%s){%d,}+|(?:[\t\n\r\x20-\x7e]\0){%d,}+" % (_UTF8, _SHORTEST, _SHORTEST)
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _BLANKS = b" \t\r\n"
@@ -221,7 +224,7 @@ def _in_base64(run: bytes, at: int, budget: Budget, opened: Opened) -> Iterator[
         raw = _base64(run[shift:]) if shift else raw
         for match in _PRINTABLE.finditer(raw):
             first, last = match.start() * 4 // 3, -(-match.end() * 4 // 3)
-            yield at + shift + first, min(at + shift + last, end), _plain(match[0])
+            yield at + shift + first, min(at + shift + last, end), _said(match[0])
 
 
 def _in_hex(run: bytes, at: int, budget: Budget, opened: Opened) -> Iterator[Piece]:
@@ -244,7 +247,7 @@ def _in_hex(run: bytes, at: int, budget: Budget, opened: Opened) -> Iterator[Pie
             yield at, end, text
             return
         for match in _PRINTABLE.finditer(raw):
-            yield at + shift + 2 * match.start(), at + shift + 2 * match.end(), _plain(match[0])
+            yield at + shift + 2 * match.start(), at + shift + 2 * match.end(), _said(match[0])
 
 
 def _base64(run: bytes) -> bytes:
@@ -256,6 +259,11 @@ def _base64(run: bytes) -> bytes:
 def _plain(raw: bytes) -> str:
     """ASCII, or UTF-16 of it in either order."""
     return raw.replace(b"\0", b"").decode("ascii")
+
+
+def _said(raw: bytes) -> str:
+    """Of a run of what may be printed."""
+    return _plain(raw) if b"\0" in raw else raw.decode("utf-8", "replace")
 
 
 def _printable(raw: bytes) -> str | None:

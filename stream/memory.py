@@ -19,7 +19,9 @@ from schemas.ids import HoldId, SessionId
 from schemas.judging import SessionFacts
 from schemas.records import Claim, CommandKind, Decided, Decision, Refused, Result
 from stream.exchange import RawExchange
+from stream.parsing import Parsing
 from stream.transcript import Session, Told
+from wire.postgres.dialogue import Operation, Outcome
 from wire.postgres.messages import Column
 
 VERSION = 2
@@ -58,6 +60,8 @@ def dump(s: Session) -> bytes:
         "drain": s.drain,
         "lost": s.lost,
     }
+    if (parsing := s.parsing.dump()) is not None:
+        plain["parsing"] = parsing
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -134,9 +138,14 @@ def _session(plain: dict[str, Any]) -> Session:
                 operations[number] = operation
         else:
             s.tell_server(kind, _u(name))
+    s.parsing = Parsing.load(plain.get("parsing"), _parses(s))
     s.log = [Told(c, k, _u(n), _u(p), number) for c, k, n, p, number in plain["log"]]
     s.open = [(raws[n], operations[n]) for n in plain["open"]]
     return s
+
+
+def _parses(s: Session) -> list[Operation]:
+    return [op for op in s.dialogue.owed if op.kind == "P" and op.outcome is Outcome.OWED]
 
 
 def _facts(f: SessionFacts) -> list[Any]:

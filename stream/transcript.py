@@ -44,6 +44,7 @@ from schemas.records import (
     Statement,
 )
 from stream.exchange import RawExchange
+from stream.parsing import Parsing
 from wire.postgres import messages as m
 from wire.postgres.dialogue import LONGEST_NAME, Dialogue, Operation, Outcome
 from wire.postgres.reader import HEADER, RemoteFault, cut
@@ -100,8 +101,7 @@ class Session:
     portals: dict[bytes, RawExchange] = field(default_factory=dict)
     bound: dict[int, RawExchange] = field(default_factory=dict)  # Binds whose Execute has not come
     statements: dict[bytes, Statement] = field(default_factory=dict)  # this segment's
-    parses: dict[int, tuple[Operation, Statement]] = field(default_factory=dict)  # this segment's, by id of the first
-    newest: dict[bytes, int] = field(default_factory=dict)  # by name: which of these came last
+    parsing: Parsing = field(default_factory=Parsing)
     described: dict[bytes, tuple[m.Column, ...]] = field(default_factory=dict)
     decided: dict[int, Decided] = field(default_factory=dict)
     refused: dict[int, Refused] = field(default_factory=dict)
@@ -115,28 +115,26 @@ class Session:
     def weight(self) -> int:
         """Bytes of commands that must be kept until their answers came."""
         raws = {raw.number: raw for raw in (*self.portals.values(), *(raw for raw, _ in self.open))}
-        return sum(len(raw.text) + sum(len(v or b"") for v in raw.binds) for raw in raws.values())
+        commands = sum(len(raw.text) + sum(len(v or b"") for v in raw.binds) for raw in raws.values())
+        return commands + self.parsing.weight()
 
     def statement(self, name: bytes) -> Statement | None:
-        """What a Bind of this name, sent now, runs: a Parse that is not answered yet is taken to succeed."""
-        return self.pending(name) or self.statements.get(name)
-
-    def pending(self, name: bytes) -> Statement | None:
-        operation, made = self.parses.get(self.newest.get(name, 0), (None, None))
-        return made if operation is not None and operation.outcome is Outcome.OWED else None
+        """What a Bind of this name, sent now, runs if all goes well: a Parse that is not answered yet succeeds."""
+        return self.parsing.pending(name) or self.statements.get(name)
 
     def parsed(self, operation: Operation) -> None:
         """A Parse that failed, or was skipped, changed nothing: the name means what it meant."""
-        _, made = self.parses.pop(id(operation), (None, None))
-        if self.newest.get(operation.name) == id(operation):
-            del self.newest[operation.name]
+        made = self.parsing.done(operation)
         if made is not None:
             self.statements[operation.name] = made
             self.described.pop(operation.name, None)
 
-    def forget_statements(self) -> None:
-        for known in (self.statements, self.described, self.parses, self.newest):
-            known.clear()
+    def settle(self, raw: RawExchange) -> None:
+        """Its Bind was answered, so every Parse before it was: what it runs is known."""
+        known, made = self.parsing.settled(raw.number, raw.statement)
+        if known:
+            raw.text = made.text.encode() if made else b""
+            raw.param_oids = made.param_oids if made else ()
 
     def speaks(self) -> RawExchange | None:
         """Whose answer comes now: that of the first command that is owed one. A Bind that was answered waits in `open`
@@ -159,6 +157,7 @@ class Session:
         operation = self.dialogue.server(kind, payload)
         if self.dialogue.is_idle:
             self.log.clear()
+            self.parsing.clear()
         elif kind not in "NSAd":
             told = Told(False, kind, payload if kind == "Z" else b"")
             if not (kind == "D" and self.log and self.log[-1] == told):
@@ -196,7 +195,8 @@ class Transcript:
         """A new segment begins: what it repeats for itself is forgotten."""
         self.boot = max(boot, self.boot)
         for session in self.sessions.values():
-            session.forget_statements()
+            session.statements.clear()
+            session.described.clear()
 
     def texts(self, session: SessionId | None) -> dict[str, tuple[str, ...]]:
         """What is known of a session's prepared texts by name, for a judge who meets EXECUTE."""
@@ -204,9 +204,8 @@ class Transcript:
         if known is None or known.id != session:
             return {}
         names: dict[str, tuple[str, ...]] = {s.name: (s.text,) for s in known.statements.values()}
-        for operation, made in known.parses.values():
-            if operation.outcome is Outcome.OWED:
-                names[made.name] = (*names.get(made.name, ()), made.text)
+        for _, made in known.parsing.owed():
+            names[made.name] = (*names.get(made.name, ()), made.text)
         return names
 
     def feed(self, frame: Frame) -> list[Item]:
@@ -244,7 +243,6 @@ class Transcript:
                 statement = _record(frame, Statement)
                 name = statement.name.encode()[:LONGEST_NAME]
                 session.statements[name] = statement
-                session.newest.pop(name, None)  # by this one the Bind behind it was judged
                 if statement.row_description:
                     session.described[name] = m.parse_row_description(_payload(statement.row_description))
             case FrameKind.DECISION:
@@ -347,8 +345,7 @@ class Transcript:
         session.bound.clear()
         session.portals.clear()
         session.log.clear()
-        session.parses.clear()
-        session.newest.clear()
+        session.parsing = Parsing()
         session.dialogue = Dialogue()
         return items
 
@@ -392,8 +389,7 @@ class Transcript:
                 )
                 operation = session.tell_client("P", name=parsed.name)
                 if operation is not None:
-                    session.parses[id(operation)] = operation, made
-                    session.newest[operation.name] = id(operation)
+                    session.parsing.began(operation, made)
             case "B":
                 return self._bind(session, m.parse_bind(payload), micros)
             case "E":
@@ -439,9 +435,10 @@ class Transcript:
             result_formats=bound.result_formats,
             param_oids=statement.param_oids if statement else (),
             statement=name,
-            columns=() if session.pending(name) else session.described.get(name, ()),
+            columns=() if session.parsing.pending(name) else session.described.get(name, ()),
         )
         self._begin(session, "B", raw, bound.statement, bound.portal)
+        session.parsing.bound(raw.number, name, session.statements.get(name))
         session.portals[bound.portal[:LONGEST_NAME]] = raw
         session.bound[raw.number] = raw
         return raw
@@ -482,6 +479,8 @@ class Transcript:
         raw = operation.tag if operation is not None else None
         if kind == "1" and operation is not None:
             session.parsed(operation)
+        if kind == "2" and isinstance(raw, RawExchange):
+            session.settle(raw)
         if kind == "N":
             raw = session.speaks()
         if kind == "T" and operation is not None:

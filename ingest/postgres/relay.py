@@ -73,7 +73,7 @@ class Journal(Protocol):
 class Message:
     """One client message of a group that is being judged."""
 
-    __slots__ = ("end", "hold", "kind", "name", "portal", "start", "text", "types", "verdict")
+    __slots__ = ("base", "end", "hold", "kind", "name", "portal", "start", "text", "types", "verdict")
 
     def __init__(self, kind: int, start: int, end: int) -> None:
         self.kind = kind
@@ -82,6 +82,7 @@ class Message:
         self.name = b""
         self.portal = b""
         self.text = b""
+        self.base = b""  # of a Bind: what its name means if no Parse before it works that is not answered yet
         self.types = b""  # of a Parse: the parameter types, as sent
         self.verdict: Verdict | None = None
         self.hold: HoldId | None = None  # the hold that released it
@@ -313,14 +314,14 @@ class Relay:
                 return message.verdict
             texts = self.meant(message.name)
             if len(texts) == 1:
-                message.text = texts[0]
+                message.text = message.base = texts[0]
                 message.verdict = self.screen.verdict(message.text, self.texts)
             elif not texts:
                 message.text = b""
                 message.verdict = self.screen.nothing
             else:
                 at, message.verdict = worst([self.screen.verdict(text, self.texts) for text in texts])
-                message.text = texts[at]
+                message.text, message.base = texts[at], texts[0]
         except NotUtf8:
             return None
         return message.verdict
@@ -422,8 +423,8 @@ class Relay:
                 if isinstance(bound, Message) and operation is not None:
                     self._note_names(operation, bound)
         elif kind == 0x42:
-            if message.text and self._stated.get(message.name) != message.text:
-                self._stated[message.name] = message.text
+            if message.base and self._stated.get(message.name) != message.base:
+                self._stated[message.name] = message.base
                 self._state(message)
             client("B", message, message.name, message.portal)
         elif kind == 0x50:
@@ -516,7 +517,7 @@ class Relay:
 
     def _state(self, message: Message) -> None:
         name = message.name.decode("utf-8", "replace")
-        record = Statement(name, message.text.decode("utf-8", "replace"), (), b"")
+        record = Statement(name, message.base.decode("utf-8", "replace"), (), b"")
         self.journal.put(self.number, FrameKind.STATEMENT, encode(record))
 
     # --- target to client ---------------------------------------------------------

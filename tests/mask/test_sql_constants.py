@@ -64,3 +64,11 @@ def test_names_in_code_are_code() -> None:
     shown = str(MASKER.sql(f"DO $a${body}$a$").text)
     assert "password := crypt_of(token); secret_key := f(x, '" in shown
     assert "eyJwYXNz" not in shown
+
+
+@pytest.mark.parametrize("first", "0123456789abcdef")
+def test_of_a_bytea_the_first_byte_is_no_escape_that_hides_the_rest(first: str) -> None:
+    r"""`\x35` may be an escape for `5`; what follows is then read from an odd place, also where it is not ASCII."""
+    said = f"{first}ut, carte 4780\u20111935\u20117979\u20117 refus\u00e9e, 19.99\r\n"
+    shown = str(MASKER.text("\\x" + said.encode().hex()).text)
+    assert not any("4780193579797" in bare(reading) for reading in readings(shown))
