@@ -309,5 +309,13 @@ class KafkaConsumer:
         return self._consumer
 
     async def close(self) -> None:
-        if self._consumer is not None:
+        if self._consumer is None:
+            return
+        try:
             await self._consumer.stop()
+        except asyncio.CancelledError:
+            # aiokafka 0.14 waits for fetches that it cancelled, and lets their end out: then its client stays open.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            await self._consumer._client.close()

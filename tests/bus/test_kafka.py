@@ -187,6 +187,18 @@ async def test_what_was_committed_on_the_topic_before_is_no_position_on_this_one
     assert await reader.committed(EVENTS, old.partition) == (0, "late")
 
 
+async def test_a_reader_ends_while_its_fetch_waits_to_try_again(bus: KafkaBus) -> None:
+    """As where the broker was killed: aiokafka lets the end of a fetch that it cancelled out of its own `stop`."""
+    reader = await bus.consumer("g", [EVENTS])
+    client = reader._started()
+    waits = asyncio.create_task(asyncio.sleep(60))
+    await asyncio.sleep(0)
+    client._fetcher._pending_tasks.add(waits)
+    await reader.close()
+    assert waits.cancelled()
+    assert all(not connection.connected() for connection in client._client._conns.values())
+
+
 async def test_only_the_newest_mark_of_a_source_need_stay(bus: KafkaBus) -> None:
     configs = await bus.client.configs([bus.settings.topic(COVERED)])
     assert configs[bus.settings.topic(COVERED)]["cleanup.policy"] == "compact"
