@@ -47,7 +47,7 @@ class Parsing:
         _, made = self._owed.pop(id(operation), (None, None))
         if self._newest.get(operation.name) == id(operation):
             del self._newest[operation.name]
-        if made is not None:
+        if made is not None and self._unsure:  # else nobody will ask
             self._count += 1
             self._done[operation.name] = self._count, made
         return made
@@ -63,10 +63,14 @@ class Parsing:
             return False, None
         before, otherwise = self._unsure.pop(number)
         count, made = self._done.get(name, (0, None))
+        if not self._unsure:
+            self._done.clear()
         return True, made if count > before else otherwise
 
     def weight(self) -> int:
-        return sum(len(made.text) for _, made in self.owed())
+        """Bytes of all texts that `dump` writes, about."""
+        made = [made for _, made in (*self.owed(), *self._done.values(), *self._unsure.values())]
+        return sum(len(each.text) for each in made if each is not None)
 
     # --- from one segment to the next ---------------------------------------------------
 
@@ -84,11 +88,12 @@ class Parsing:
 
     @classmethod
     def load(cls, plain: Any, owed: Sequence[Operation]) -> Parsing:
-        """`owed`: the Parses that are, in order. Raises KeyError, TypeError, ValueError."""
+        """`owed`: the Parses that are, in order; those before this was kept, by an earlier release, come first. Raises
+        KeyError, TypeError, ValueError."""
         self = cls()
         if plain is None:
             return self
-        for operation, made in zip(owed, plain["owed"], strict=True):
+        for operation, made in zip(owed[len(owed) - len(plain["owed"]) :], plain["owed"], strict=True):
             self.began(operation, _made(made))
         self._done = {bytes.fromhex(name): (count, _made(made)) for name, count, made in plain["done"]}
         self._count = plain["count"]
