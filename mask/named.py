@@ -18,7 +18,8 @@ from schemas.judging import FieldAction
 
 _BEHIND = rb"[a-z0-9_ -]{0,40}[\\\"'`\]]{0,8}(?:[ \t]{0,8}(?:=>|:=|[:=]|%3d)|>|[ \t]{1,8}['\"])"
 """A stem, the rest of its name, quotes, a divider."""
-_FILTERED = re.sub(rb"\{[01],[0-9]+\}", rb"*", _BEHIND)  # counts nothing: a set of filters has a state for each count
+_FILTERED = re.sub(rb"\{0,[0-9]+\}", rb"*", re.sub(rb"\{1,[0-9]+\}", rb"+", _BEHIND))
+"""Counts nothing: a set of filters has a state for each count."""
 _NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 _SPACE = re.compile(rb"[ \t\r\n]*+(?:=(?=[^=]))?[ \t]*+")
 _OPENING = re.compile(rb"(\\*+)([\"'`])")
@@ -62,7 +63,7 @@ def kept(view: View, fields: Fields, located: object) -> Iterator[tuple[int, int
 
 
 def _values(view: View, located: object, judge: Callable[[str], Ruling | None]) -> Iterator[tuple[int, int, Ruling]]:
-    data, done = view.data, 0
+    data, done, stop = view.data, 0, 0
     for match in located.finditer(data):  # type: ignore[attr-defined]
         start, end = match.span()
         if start < done:
@@ -73,7 +74,9 @@ def _values(view: View, located: object, judge: Callable[[str], Ruling | None]) 
             continue
         at = end - 1 if data[end - 1] in b"'\"" else _SPACE.match(data, end).end()  # type: ignore[union-attr]
         line = name.lower().endswith(_LINES)
-        first, last, done = _extent(data, at, line)
+        if stop < at:  # looked for once, not for each value: texts have a hundred thousand
+            stop = barrier if (barrier := data.find(b"\x82", at)) >= 0 else len(data)
+        first, last, done = _extent(data, at, line, stop)
         if (
             first < last
             and _says_something(data[first:last], ruling.kind)
@@ -120,26 +123,23 @@ _FEWEST_DIGITS = 5
 _ALNUM = re.compile(rb"[0-9A-Za-z\x80]")
 
 
-def _extent(data: bytes, at: int, line: bool) -> tuple[int, int, int]:
-    """Where the value that begins at `at` starts and ends, and where to read on."""
+def _extent(data: bytes, at: int, line: bool, stop: int) -> tuple[int, int, int]:
+    """Where the value that begins at `at` starts and ends, and where to read on. `stop`: the next barrier, or the
+    end."""
     if opening := _OPENING.match(data, at):
         first = opening.end()
-        last, after = _closed(data, first, len(opening[1]), opening[2])
+        last, after = _closed(data, first, len(opening[1]), opening[2], stop)
         return first, last, after
     if at < len(data) and data[at] in b"[{":
-        last = _balanced(data, at)
+        last = _balanced(data, at, stop)
         return at, last, last
     bare = (_LINE if line else _BARE).match(data, at)
     end = bare.end() if bare else at
     return at, end, end
 
 
-def _closed(data: bytes, first: int, backslashes: int, quote: bytes, stop: int = -1) -> tuple[int, int]:
-    """Quotes written at this depth have `backslashes` before them, mod twice as many and two. `stop`: the next barrier,
-    or the end, where it is known."""
-    if stop < 0:
-        barrier = data.find(b"\x82", first)
-        stop = barrier if barrier >= 0 else len(data)
+def _closed(data: bytes, first: int, backslashes: int, quote: bytes, stop: int) -> tuple[int, int]:
+    """Quotes written at this depth have `backslashes` before them, mod twice as many and two."""
     at = first
     while match := _QUOTES[quote].search(data, at, stop):
         at = match.end()
@@ -152,11 +152,9 @@ def _closed(data: bytes, first: int, backslashes: int, quote: bytes, stop: int =
     return stop, stop
 
 
-def _balanced(data: bytes, at: int) -> int:
+def _balanced(data: bytes, at: int, stop: int) -> int:
     """Behind the bracket that closes the one at `at`. What strings hold does not count; one that is not closed goes
     on to the end, or to what is masked already."""
-    barrier = data.find(b"\x82", at)
-    stop = barrier if barrier >= 0 else len(data)
     depth = 0
     while match := _STRUCTURE.search(data, at, stop):
         at = match.end()
