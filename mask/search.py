@@ -81,7 +81,10 @@ class Filters:
 
     def clean(self, data: bytes) -> bool:
         """Nothing matches."""
-        return all(each.set.Match(data) is None for each in self._sets)
+        for each in self._sets:  # noqa: SIM110  a generator costs as much as one of the sets
+            if each.set.Match(data) is not None:
+                return False
+        return True
 
     def sift(self, texts: Sequence[bytes], clean: list[bool]) -> None:
         """Takes `clean` from those in which something matches. Several are looked at in one go, line by line, because
@@ -246,7 +249,7 @@ class _Run:
     def _add(self, findings: list[Finding], *, everywhere: bool = True) -> None:
         if self._moved:
             places = (self._place(each.start, each.end) for each in findings)
-            findings = [each._replace(start=s, end=e) for each, (s, e) in zip(findings, places, strict=True)]
+            findings = [Finding(*place, *rest) for place, (_, _, *rest) in zip(places, findings, strict=True)]
         if not everywhere:  # what was decoded is no code, nor is what only a decoded name speaks of
             code, decoded = _touching(findings, self._code or ()), _touching(findings, self._decoded)
             findings = [each for n, each in enumerate(findings) if n in decoded or n not in code]

@@ -45,10 +45,10 @@ def _written(first: int, *groups: int) -> bytes:
                                  for n, size in enumerate((first, *groups)))  # fmt: skip
 
 
-def _cut(least: int, most: int) -> bytes:
+def _cut(first: int, most: int) -> bytes:
     """Twelve digits and more, of which so many stand before the first separator."""
-    digit = rb"(?:" + _JOIN + rb"{0,%d}[0-9])" % GAP
-    return rb"[1-6][0-9]{%d,%d}" % (least - 1, most - 1) + _JOIN + digit + rb"{%d}" % max(1, SHORTEST - most)
+    digit, left = rb"(?:" + _JOIN + rb"{0,%d}[0-9])" % GAP, max(1, SHORTEST - first)
+    return rb"[1-6][0-9]{%d,%d}" % (first - 1, most - 1) + _JOIN + digit + rb"{%d}" % left
 
 
 _CANDIDATE = rb"|".join(
@@ -57,9 +57,8 @@ _CANDIDATE = rb"|".join(
         _written(4, 6, 4),
         _written(6, 13),
         _written(8, 8),
-        _cut(1, 3),
-        _cut(4, 7),
-        _cut(8, 16),
+        *(_cut(first, first) for first in range(1, SHORTEST - 1)),  # to the digit, or UUIDs are candidates
+        _cut(SHORTEST - 1, 16),
         rb"[1-6][0-9]{3,16}\.[0-9]{1,14}\.[0-9]",  # by points, but no decimal number and no IPv4 address
         rb"[1-6][0-9]{0,2}\.(?:[0-9]{4,14}\.[0-9]|[0-9]{1,3}\.(?:[0-9]{4}|[0-9]{1,3}\.(?:[0-9]{4}|[0-9]{1,3}\.[0-9])))",
         rb"[1-6][0-9]{5,17}[ ][0-9]|[1-6][0-9]{0,4}[ ][0-9]{7}",

@@ -150,10 +150,14 @@ def source(each: Id) -> str:
 _NAMED = [(each, _form(each, re.IGNORECASE)) for each in IDS if each.words]
 _SAYS = rb"(?i)\b(?:" + rb"|".join(each.words for each, _ in _NAMED) + rb")(?:[^a-z]|$)|\b" + _GENERAL
 _SAYS_ID = compiled(_SAYS)
+_FEWEST = re.compile(rb"[0-9](?:[^0-9]{0,2}+[0-9]){3}")
+"""Digits in each form of the table, and what may stand between: most windows of prose have none."""
 
 
 def find_named(view: View) -> Iterator[Finding]:
     for start, end in windows(view.data, _SAYS_ID, _BEFORE, _AFTER, VALUE):
+        if not _FEWEST.search(view.data, start, end):
+            continue
         for each, form in _NAMED:
             yield from _search(each, form, view.data, start, end)
 
