@@ -10,6 +10,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -153,19 +154,25 @@ def test_an_hour_of_traffic_leaves_nothing_to_find(deploy: Make, tmp_path: Path)
     print(f"{sent.total()} values were sent: {dict(sent)}")
     _recorded(deployment)
     deployment.up.kill()
-    _report("at rest, killed", searching.left(deployment, needles))
+    looks: dict[str, object] = {"at rest, killed": searching.left(deployment, needles)}
+    _report(looks)
     deployment.up.start(ready_s=120)
     deployment.up.stop()
     shown = _opened(deployment)
     print(f"{len(shown.facts)} entries, {len(shown.texts)} masked texts")
-    _report("said by what is masked", said_in(shown.texts + shown.facts, values))
-    _report("at rest, with bundle and export", searching.left(deployment, needles))
-    _report("scanned", [*_scanned(scanners, searching.files(deployment), shown.texts, tmp_path, needles)])
+    looks["said by what is masked"] = said_in(shown.texts + shown.facts, values)
+    _report(looks)
+    looks["at rest, with bundle and export"] = searching.left(deployment, needles)
+    _report(looks)
+    looks["scanned"] = [*_scanned(scanners, searching.files(deployment), shown.texts, tmp_path, needles)]
+    _report(looks)
+    assert not any(looks.values())
 
 
-def _report(what: str, left: object) -> None:
-    print(f"{what}: {left}")
-    assert not left
+def _report(looks: dict[str, object]) -> None:
+    """The last of them; a find does not end the test, which takes long: the looks after it may find more."""
+    what, left = [*looks.items()][-1]
+    print(f"{datetime.now():%H:%M:%S} {what}: {left}", flush=True)
 
 
 def _recorded(deployment: Deployment) -> None:
