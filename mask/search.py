@@ -248,8 +248,8 @@ class _Run:
 
     def _add(self, findings: list[Finding], *, everywhere: bool = True) -> None:
         if self._moved:
-            places = (self._place(each.start, each.end) for each in findings)
-            findings = [Finding(*place, *rest) for place, (_, _, *rest) in zip(places, findings, strict=True)]
+            place = self._place
+            findings = [Finding(*place(s, e), kind, value, withhold) for s, e, kind, value, withhold in findings]
         if not everywhere:  # what was decoded is no code, nor is what only a decoded name speaks of
             code, decoded = _touching(findings, self._code or ()), _touching(findings, self._decoded)
             findings = [each for n, each in enumerate(findings) if n in decoded or n not in code]
