@@ -13,8 +13,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ingest.postgres import refuse, resolve
+from ingest.postgres.incoming import LARGEST_COPY_DATA, Message, read
 from ingest.postgres.refuse import Refusal
-from ingest.postgres.relay import LARGEST_COPY_DATA, Message, Relay
+from ingest.postgres.relay import Relay
 from schemas.records import Decision
 from wire.postgres.reader import HEADER, RemoteFault, cut
 
@@ -41,7 +42,7 @@ async def _next(relay: Relay, hold: Hold) -> bool:
     found, rest = cut(relay.inbox)
     if not found:
         return await _oversized(relay, rest)
-    messages = relay.read(_first_group(found), relay.inbox)
+    messages = read(_first_group(found), relay.inbox)
     last = messages[-1].kind
     if last in b"PBDEC" and len(relay.inbox) <= relay.capture.max_command and not _oversize_waits(relay, rest):
         return False  # the group's Sync is still to come
@@ -86,7 +87,7 @@ async def _oversized(relay: Relay, at: int) -> bool:
             relay.client.resume("held")
     refusal = refuse.too_large(length - 4, relay.capture.max_command).with_nonce()
     stand_in = refuse.substitute(refusal, simple=kind in b"QF")
-    message = relay.read(cut(stand_in)[0], stand_in)[0]
+    message = read(cut(stand_in)[0], stand_in)[0]
     relay.forward([message], stand_in, ((0, refusal),))
     return True
 

@@ -26,8 +26,9 @@ from approvals import grants, votes
 from approvals.canonical import canonical, committed, shape
 from bus.topics import BusDown, Consumer, OffsetLost
 from ingest.postgres import refuse, resolve
+from ingest.postgres.incoming import Message
 from ingest.postgres.refuse import Refusal
-from ingest.postgres.relay import Message, Relay
+from ingest.postgres.relay import Relay
 from ingest.postgres.uses import SessionUses, Use, UsedRequests
 from ingest.settings import Holding
 from schemas.codec import CodecError, decode, encode

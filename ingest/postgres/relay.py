@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hmac
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -20,26 +19,21 @@ from typing import Any, Protocol
 
 from ingest.postgres import refuse
 from ingest.postgres.channel import Channel
+from ingest.postgres.incoming import Message, fits, read
 from ingest.postgres.refuse import Refusal
 from ingest.postgres.screen import NotUtf8, Screen, Verdict, made, worst
+from ingest.postgres.stand_ins import stand_ins, substituted
 from ingest.postgres.target import Ready
+from ingest.postgres.uncaptured import Uncaptured
 from ingest.postgres.uses import SessionUses
 from ingest.settings import Capture, Durability
 from schemas.codec import encode
 from schemas.frames import FrameKind
-from schemas.ids import HoldId
 from schemas.judging import SessionFacts
-from schemas.records import Decided, Decision, Elided, SessionContext, Statement
+from schemas.records import Decided, Decision, SessionContext, Statement
 from wire.postgres import messages as wire
 from wire.postgres.dialogue import LONGEST_NAME, Ahead, Dialogue, Operation, Outcome
 from wire.postgres.reader import HEADER, Body, Cutter, Head, RemoteFault, cut
-
-SMALL_MESSAGE = 10_000
-"""PostgreSQL's own limit on every message that carries no data (PQ_SMALL_MESSAGE_LIMIT)."""
-
-CARRIES_DATA = frozenset(b"QPBFd")
-LARGEST_COPY_DATA = 16 << 20
-"""One CopyData message of the client; larger ones are a fault (drivers send far smaller ones)."""
 
 MOST_PARSED = 4096
 """Names whose Parse is remembered, for its parameter types; only what is held asks for them, and is refused
@@ -68,27 +62,6 @@ class Journal(Protocol):
     ) -> bool: ...
 
     def cut_now(self) -> None: ...
-
-
-class Message:
-    """One client message of a group that is being judged."""
-
-    __slots__ = ("base", "end", "hold", "kind", "name", "portal", "start", "text", "types", "verdict")
-
-    def __init__(self, kind: int, start: int, end: int) -> None:
-        self.kind = kind
-        self.start = start
-        self.end = end
-        self.name = b""
-        self.portal = b""
-        self.text = b""
-        self.base = b""  # of a Bind: what its name means if no Parse before it works that is not answered yet
-        self.types = b""  # of a Parse: the parameter types, as sent
-        self.verdict: Verdict | None = None
-        self.hold: HoldId | None = None  # the hold that released it
-
-    def __repr__(self) -> str:
-        return f"Message({chr(self.kind)}, {self.end - self.start} bytes)"
 
 
 class Relay:
@@ -140,9 +113,7 @@ class Relay:
         self._behind = b""  # ours, to be sent once nothing waits for the recorder
         self._cutter = Cutter(capture.max_response)
         self._answered = 0  # bytes of this answer so far
-        self._elided = [0, 0]  # rows, bytes
-        self._digest_key = digest_key
-        self._digest = hmac.new(digest_key, digestmod="sha256")
+        self._uncaptured = Uncaptured(digest_key)
         client.on_lost = lambda: self.close("client")
         self.target.on_lost = lambda: self.close("target")
         client.on_full = lambda: self.target.pause("client is slow")
@@ -174,13 +145,13 @@ class Relay:
         """Forward all whole groups of the inbox if every one is plain; False leaves everything untouched."""
         buffer = self.inbox
         found, rest = cut(buffer)
-        if rest < len(buffer) and not self._fits(buffer, rest):
+        if rest < len(buffer) and not fits(buffer, rest, self.capture.max_command):
             return False
         if not found:
             return True
         if self.unsupported or self.suspended() is not None:
             return False
-        messages = self.read(found, buffer)
+        messages = read(found, buffer)
         end = self._forwardable(messages, len(buffer) - rest)
         messages = messages[:end]
         if not messages or not self._all_plain(messages):
@@ -189,15 +160,6 @@ class Relay:
         self.inbox = buffer[stop:]
         self.forward(messages, buffer if stop == len(buffer) else buffer[:stop], ())
         return True
-
-    def _fits(self, buffer: bytes, at: int) -> bool:
-        """Whether the message that is not whole may be waited for."""
-        if len(buffer) - at < HEADER:
-            return True
-        kind, length = buffer[at], int.from_bytes(buffer[at + 1 : at + 5], "big")
-        if kind not in CARRIES_DATA and length > SMALL_MESSAGE:
-            raise RemoteFault(f"message type {kind:#04x} with a length of {length}")
-        return length <= (LARGEST_COPY_DATA if kind == 0x64 else self.capture.max_command)
 
     def _forwardable(self, messages: list[Message], partial_bytes: int) -> int:
         """How many messages make whole groups. An unfinished group waits for its Sync or Flush, within bounds."""
@@ -210,43 +172,6 @@ class Relay:
 
     def _too_long(self, messages: list[Message], partial_bytes: int) -> bool:
         return messages[-1].end - messages[0].start + partial_bytes > self.capture.max_command
-
-    def read(self, found: list[tuple[int, int, int]], buffer: bytes) -> list[Message]:
-        """The names and texts that judging needs. Raises RemoteFault."""
-        messages = []
-        for kind, start, end in found:
-            message = Message(kind, start, end)
-            messages.append(message)
-            if end - start > SMALL_MESSAGE and kind not in CARRIES_DATA:
-                raise RemoteFault("message too long")
-            if kind == 0x53 or kind == 0x44:
-                continue
-            try:
-                if kind == 0x42:
-                    after = buffer.index(b"\0", start + HEADER, end)
-                    message.portal = buffer[start + HEADER : after]
-                    message.name = buffer[after + 1 : buffer.index(b"\0", after + 1, end)]
-                elif kind == 0x45:
-                    message.portal = buffer[start + HEADER : buffer.index(b"\0", start + HEADER, end)]
-                elif kind == 0x51:
-                    message.text = buffer[start + HEADER : buffer.index(b"\0", start + HEADER, end)]
-                elif kind == 0x50:
-                    after = buffer.index(b"\0", start + HEADER, end)
-                    message.name = buffer[start + HEADER : after]
-                    last = buffer.index(b"\0", after + 1, end)
-                    message.text = buffer[after + 1 : last]
-                    message.types = buffer[last + 1 : end]
-                elif kind == 0x43:
-                    name = buffer[start + 6 : buffer.index(b"\0", start + 6, end)]
-                    if buffer[start + HEADER] == 0x50:
-                        message.portal = b"P" + name
-                    else:
-                        message.name = name
-                elif kind not in b"HXdcfF":
-                    raise RemoteFault(f"message type {kind:#04x}")
-            except ValueError:
-                raise RemoteFault("a name or text that does not end") from None
-        return messages
 
     def _all_plain(self, messages: list[Message]) -> bool:
         """Judge all; False if one is not plain."""
@@ -396,7 +321,7 @@ class Relay:
         self.look_ahead()
         upstream = data
         if refusals:
-            upstream = self._substituted(messages, data, base, refusals)
+            upstream = substituted(messages, data, base, refusals)
         if self._fsyncing:
             strict = True  # one behind another: a later command is never released before an earlier one
         self._unreleased += 1
@@ -449,18 +374,6 @@ class Relay:
         for name in judgement.deallocates:
             self.dialogue.note_sql_deallocate(operation, name.encode())
 
-    def _substituted(
-        self, messages: list[Message], data: bytes, base: int, refusals: tuple[tuple[int, Refusal], ...]
-    ) -> bytes:
-        parts, at = [], base
-        for index, refusal in refusals:
-            message = messages[index]
-            parts.append(data[at - base : message.start - base])
-            parts.append(refuse.substitute(refusal, simple=message.kind in b"QF"))
-            at = message.end
-        parts.append(data[at - base :])
-        return b"".join(parts)
-
     def _release(self, upstream: bytes, strict: bool) -> None:
         self._unreleased -= 1
         self._fsyncing -= strict
@@ -491,7 +404,7 @@ class Relay:
         refusal = refuse.not_recorded(disk_full=disk_full).with_nonce()
         self.refusals.append(refusal)
         self.refused[refusal.why] += 1
-        upstream, commands = _stand_ins(messages, refusal)
+        upstream, commands = stand_ins(messages, refusal)
         if not recorded[0]:
             self.mark()
             for offset in commands:
@@ -530,7 +443,7 @@ class Relay:
                 if isinstance(piece, Head):
                     self._large(piece.type, piece.length, piece.data)
                 elif isinstance(piece, Body):
-                    self._large_body(piece.data, last=piece.last)
+                    self._large_body(piece.data)
                 else:
                     self._answer(piece.data, piece.messages)
         except RemoteFault:
@@ -548,7 +461,7 @@ class Relay:
                 self._answered += end - start
                 if self._answered > self.capture.max_response:
                     elided.append((start, end))
-                    self._elide(data[start:end])
+                    self._uncaptured.row(data[start:end])
                 if kind == 0x64 or self.busy is None:
                     continue  # rows end nothing, and nobody but the client asked for them
                 operation = server("D")
@@ -644,17 +557,9 @@ class Relay:
         name, _, value = payload.partition(b"\0")
         self.settings[name.decode("utf-8", "replace")] = value.rstrip(b"\0").decode("utf-8", "replace")
 
-    def _elide(self, data: bytes) -> None:
-        self._elided[0] += 1
-        self._elided[1] += len(data)
-        self._digest.update(data)
-
     def _end_elided(self) -> None:
-        rows, size = self._elided
-        if size:
-            self.journal.put(self.number, FrameKind.ELIDED, encode(Elided(False, rows, size, self._digest.digest())))
-            self._elided = [0, 0]
-            self._digest = hmac.new(self._digest_key, digestmod="sha256")
+        if (elided := self._uncaptured.end()) is not None:
+            self.journal.put(self.number, FrameKind.ELIDED, encode(elided))
 
     def _large(self, kind: int, length: int, data: bytes) -> None:
         """A message larger than what is captured: its head is recorded, the rest counted, all forwarded."""
@@ -665,12 +570,11 @@ class Relay:
             raise RemoteFault("message too large")
         self._answered += length
         self.journal.put(self.number, FrameKind.SERVER_HEAD, data)
-        self._elided[0] += 1
+        self._uncaptured.begin()
         self.client.write(data)
 
-    def _large_body(self, data: bytes, *, last: bool) -> None:
-        self._elided[1] += len(data)
-        self._digest.update(data)
+    def _large_body(self, data: bytes) -> None:
+        self._uncaptured.add(data)
         if not self.client.lost:
             self.client.write(data)
 
@@ -727,30 +631,6 @@ class Relay:
         else:  # a hold says that its client is gone before the session says that it is closed
             busy.add_done_callback(lambda _: self._finished(self, reason))
             busy.cancel()
-
-
-def _stand_ins(messages: list[Message], refusal: Refusal) -> tuple[bytes, list[int]]:
-    """What goes upstream in place of these messages, and at which offsets a command is refused in it.
-
-    One stand-in a command (Query, FunctionCall, Bind), so that commands and exchanges stay equal in number; a group
-    that only prepares gets one that fails and is none. Sync and Flush stay.
-    """
-    parts, commands, size = [], [], 0
-    only_prepares = not any(m.kind in b"QFB" for m in messages)
-    for message in messages:
-        if message.kind in b"QFB":
-            part = refuse.substitute(refusal, simple=message.kind != 0x42)
-            commands.append(size)
-        elif message.kind in b"PDEC":
-            part = refuse.describe_missing(refusal) if only_prepares else b""
-            only_prepares = False
-        elif message.kind in b"dcf":
-            part = refuse.copy_fail(refusal) if message is messages[-1] else b""
-        else:  # Sync, Flush, Terminate: nothing in them but their kind
-            part = b"%c\0\0\0\4" % message.kind
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts), commands
 
 
 __all__ = ["PROBE", "Journal", "Message", "Relay", "made"]
