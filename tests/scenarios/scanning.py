@@ -23,7 +23,7 @@ from tools import services
 
 _RUNS = re.compile(rb"[\t\x20-\x7e]{11,}")
 """An SSN with its dashes, and longer: shorter runs come about by chance in what is sealed, an `IN@G0.Ca` among them."""
-_LINES = 5000  # of a file, so that several processes share a large one
+_PART = 1 << 20  # characters of a file, or a little more, so that several processes share a large one
 _LONGEST, _OVERLAP = 1000, 200  # characters of a line: they search in lines, some not in linear time
 SCANS_S = 2 * 3600
 _RULES = '{"rules": [{"id": "@secretlint/secretlint-rule-preset-recommend"}]}'
@@ -109,33 +109,34 @@ def write_runs(files: Iterable[Path], folder: Path) -> int:
     known: set[bytes] = set()
     size = 0
     for nth, path in enumerate(files):
-        lines = []
         try:
             raw = path.read_bytes()
         except FileNotFoundError:  # Kafka deletes what is covered
             continue
-        for layer in layers(raw):
-            for match in _RUNS.finditer(layer):
-                if match[0] not in known:
-                    known.add(match[0])
-                    lines.append(match[0].decode())
-        for part in range(0, len(lines), _LINES):
-            name = f"{nth:05}-{part // _LINES:03}-{path.name[:60]}.txt"
-            size += _write(folder / name, lines[part : part + _LINES])
+        lines = []
+        for match in (match for layer in layers(raw) for match in _RUNS.finditer(layer)):
+            if match[0] not in known:
+                known.add(match[0])
+                lines.append(match[0].decode())
+        size += _write_parts(folder, f"{nth:05}-{path.name[:60]}", lines)
     return size
 
 
 def write_texts(texts: Iterable[str], folder: Path) -> int:
-    """Each text once, a megabyte or so a file."""
-    lines: list[str] = []
-    size = nth = held = 0
-    for text in dict.fromkeys(texts):
-        lines += text.splitlines()
-        held += len(text)
-        if held > 1 << 20:
-            size += _write(folder / f"masked-{nth}.txt", lines)
-            lines, held, nth = [], 0, nth + 1
-    return size + _write(folder / f"masked-{nth}.txt", lines)
+    """Each text once."""
+    return _write_parts(folder, "masked", [line for text in dict.fromkeys(texts) for line in text.splitlines()])
+
+
+def _write_parts(folder: Path, name: str, lines: Iterable[str]) -> int:
+    part: list[str] = []
+    size = held = nth = 0
+    for line in lines:
+        part.append(line)
+        held += len(line)
+        if held > _PART:
+            size += _write(folder / f"{name}-{nth:03}.txt", part)
+            part, held, nth = [], 0, nth + 1
+    return size + _write(folder / f"{name}-{nth:03}.txt", part)
 
 
 def _write(path: Path, lines: Iterable[str]) -> int:

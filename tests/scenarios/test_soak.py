@@ -210,6 +210,20 @@ def _scanned(
         yield from scanning.leaks(scanners.find(folder), needles)
 
 
+@pytest.mark.full
+@pytest.mark.slow
+def test_each_scanner_finds_what_lies_open(tmp_path: Path) -> None:
+    values = list(planting.planted(SEED, SHORT))
+    open_file, folder = tmp_path / "open", tmp_path / "runs"
+    open_file.write_bytes(b"\0\xff".join(each.text.encode("utf-8", "replace") for each in values))
+    folder.mkdir()
+    assert write_runs([open_file], folder)
+    scanners = Scanners()
+    found = scanning.leaks(scanners.find(folder), planting.all_needles(values))
+    assert {each.scanner for each in found} == set(scanners.scans)
+    assert len({each.type for each in found}) > 7, found
+
+
 def test_a_reader_finds_each_value_where_nothing_is_masked() -> None:
     for each in planting.planted(SEED, SHORT):
         assert said_in([each.text], [each]), each
