@@ -53,8 +53,19 @@ def _zip(raw: bytes) -> Iterator[bytes]:
 def _avro(raw: bytes) -> Iterator[bytes]:
     if raw[:4] == b"Obj\x01":
         for record in fastavro.reader(io.BytesIO(raw), return_record_name=True):
-            yield repr(record).encode()
+            yield repr(_without_bytes(record)).encode()  # what is a number, above all
             yield from _bytes_in(record)
+
+
+def _without_bytes(value: object) -> object:
+    """They are looked at as they are; `repr` would write each as an escape, of which addresses come about."""
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return {key: _without_bytes(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_bytes(inner) for inner in value]
+    return value
 
 
 def _bytes_in(value: object) -> Iterator[bytes]:
