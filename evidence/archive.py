@@ -48,6 +48,7 @@ def unpack(data: bytes) -> Unpacked:
         raise NotAZip("the zip's directory cannot be read") from e
     parts: dict[str, bytes] = {}
     twice, packed = [], []
+    used = 0
     for info in infos:
         if info.filename in parts:
             twice.append(info.filename)
@@ -56,9 +57,11 @@ def unpack(data: bytes) -> Unpacked:
         else:
             start = info.header_offset + _LOCAL + len(info.orig_filename.encode("utf-8", "replace"))
             end = start + info.file_size
-            parts[info.filename] = data[start:end] if 0 <= start <= end <= len(data) else b""
-    if sum(map(len, parts.values())) > len(data):  # overlapping parts: one byte counted often
-        raise NotAZip("parts of the zip overlap")
+            inside = 0 <= start <= end <= len(data)
+            used += end - start if inside else 0
+            if used > len(data):  # before it is copied: a few bytes of directory could ask for all of it again
+                raise NotAZip("parts of the zip overlap")
+            parts[info.filename] = data[start:end] if inside else b""
     return Unpacked(parts, tuple(twice), tuple(packed))
 
 

@@ -31,6 +31,8 @@ from schemas.ids import Position, Source
 from schemas.records import LedgerEntry
 
 MOST_ENTRIES = 1 << 16
+FARTHEST = 1 << 62
+"""More batches or entries than there can be; Python would not write a much longer number in a finding."""
 _MARK = struct.Struct(">HI")
 _KEYS = ("avro.schema", "avro.codec", "tallystick.batch", "tallystick.leaves")
 
@@ -207,11 +209,12 @@ def _meta(described: bytes) -> BatchMeta:
             schema=bytes.fromhex(d["schema"]),
         )
         canonical = _described(meta) == described
+        meta.shard.encode()  # a text that can be written down: no number, no half of a surrogate pair
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
         raise BadBatch("the file's metadata is not a batch's") from e
     if not canonical:
         raise BadBatch("the file's metadata is not written as it was")
-    if not 0 < meta.count <= MOST_ENTRIES or meta.seq < 0:
+    if not 0 < meta.count <= MOST_ENTRIES or not 0 <= meta.seq <= FARTHEST or meta.size > FARTHEST:
         raise BadBatch(f"a batch has 1 to {MOST_ENTRIES} entries")
     return meta
 
@@ -268,6 +271,8 @@ def read(data: bytes) -> tuple[Batch, list[bytes]]:
         meta, marks = _checked(found.metadata, found.sync)
         if sum(b.count for b in found.blocks) != meta.count:
             raise BadBatch("the blocks do not hold as many entries as the metadata says")
+        if sum(container.plain_size(b.packed) for b in found.blocks) > container.LARGEST_FILE:
+            raise BadBatch(f"the blocks hold more than {container.LARGEST_FILE} bytes when unpacked")
     except BadContainer as e:
         raise BadBatch(str(e)) from e
     items: list[Item] = []

@@ -19,7 +19,7 @@ from ledger import layout
 from ledger.batch import BadBatch, Batch, read, read_meta
 from ledger.entry import NotALeaf, kind_of
 from ledger.note import BadNote, Checkpoint, VerifierKey, open_checkpoint, open_stored
-from ledger.store import Store, StoreBroken
+from ledger.store import Store, StoreBroken, read_file
 from ledger.tree import EMPTY_RANGE, EMPTY_ROOT, CompactRange, leaf_hash, root
 
 OPERATOR = (
@@ -228,24 +228,24 @@ def check_directory(directory: Path, key: VerifierKey) -> Report:
         report.add(Kind.ALTERED, "checkpoint", str(e))
         return report
     report.size, report.root = checkpoint.size, checkpoint.root
-    files = sum(len(names) for _, _, names in os.walk(directory))
-    if checkpoint.size > files * layout.TILE_WIDTH:
-        what = f"{files} files cannot hold the {checkpoint.size} entries that are signed: most of the log is missing"
-        report.add(Kind.MISSING, "checkpoint", what)
+    files = _files(directory)
+    if checkpoint.size > len(files) * layout.TILE_WIDTH:
+        some = f"{len(files)} files cannot hold the {checkpoint.size} entries that are signed"
+        report.add(Kind.MISSING, "checkpoint", f"{some}: most of the log is missing")
         return report
     wanted = layout.tiles(checkpoint.size)
-    _check_names(report, directory, {layout.tile(*t) for t in wanted}, key)
+    _check_names(report, directory, files, {layout.tile(*t) for t in wanted}, key)
     rows = _check_tiles(report, directory, wanted)
     if report.intact and _fold(rows) != checkpoint.root:
         report.add(Kind.ALTERED, "checkpoint", "the tiles do not lead to the signed root")
     return report
 
 
-def _check_names(report: Report, directory: Path, wanted: set[str], key: VerifierKey) -> None:
+def _check_names(report: Report, directory: Path, files: list[Path], wanted: set[str], key: VerifierKey) -> None:
     known = wanted | {"checkpoint", "log.vkey"}
-    for path in sorted(directory.rglob("*")):
+    for path in files:
         name = path.relative_to(directory).as_posix()
-        if (path.is_symlink() or not path.is_dir()) and (name not in known or path.is_symlink()):
+        if name not in known or path.is_symlink() or not path.is_file():
             report.add(Kind.EXTRA, name, "no part of the log")
     vkey = directory / "log.vkey"
     if vkey.is_file() and _read(vkey) != f"{key}\n".encode():
@@ -346,5 +346,15 @@ def _fold(rows: list[list[bytes]]) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as f:
-        return f.read(LARGEST_FILE)
+    return read_file(path, LARGEST_FILE)
+
+
+def _files(directory: Path) -> list[Path]:
+    """All that lies there and is no directory; links are not followed. `rglob` would call itself for each level."""
+    found: list[Path] = []
+    folders = [directory]
+    while folders:
+        with os.scandir(folders.pop()) as there:
+            for entry in there:
+                (folders if entry.is_dir(follow_symlinks=False) else found).append(Path(entry.path))
+    return sorted(found)

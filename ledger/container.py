@@ -17,7 +17,7 @@ import zstandard
 
 MAGIC = b"Obj\x01"
 SYNC = 16
-LARGEST_FILE = 128 * 1024 * 1024
+LARGEST_FILE = 128 * 1024 * 1024  # and its blocks, unpacked: each may be small and say that it is large
 LARGEST_BLOCK = 64 * 1024 * 1024  # one record may be all of it; blocks are cut at BLOCK_BYTES
 BLOCK_RECORDS = 256
 BLOCK_BYTES = 256 * 1024
@@ -103,6 +103,15 @@ def unpack(packed: bytes) -> bytes:
         return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
     except (zstandard.ZstdError, MemoryError) as e:
         raise BadContainer("a block does not decompress") from e
+
+
+def plain_size(packed: bytes) -> int:
+    """How much a block says it unpacks to, which `unpack` holds it to; 0 where it says nothing that can be."""
+    try:
+        size = zstandard.frame_content_size(packed)
+    except zstandard.ZstdError:
+        return 0
+    return size if 0 <= size <= LARGEST_BLOCK else 0
 
 
 def salvage(packed: bytes) -> bytes:
