@@ -10,7 +10,7 @@ import pytest
 
 from approvals.votes import cast
 from evidence import archive
-from evidence.bundle import Keys, build
+from evidence.bundle import Keys, build, manifest
 from evidence.logcheck import Indexed
 from evidence.outcome import Code
 from evidence.population import count
@@ -163,6 +163,29 @@ def test_a_part_gone_is_missing_a_part_more_is_extra_an_entry_changed_is_named(t
     said = verify(tmp_path / "t.zip", w.key)
     assert said.code is Code.ALTERED
     assert any("entry " in f.what or "batch 1" in f.what for f in said.findings)
+
+
+def signed(parts: dict[str, bytes], w: Writer) -> bytes:
+    """As whoever builds bundles could make one of these parts: with the log's key."""
+    listed = {name: data for name, data in parts.items() if name != "manifest.json"}
+    return archive.pack(listed | {"manifest.json": manifest(listed, w.key, LOG)})
+
+
+@pytest.mark.parametrize(
+    "name", ["Population.csv", "./population.csv", "population.csv.", "alerts.csv", "report.pdf", "keys/ann.pem"]
+)
+def test_a_signed_part_that_follows_from_no_entry_is_extra(tmp_path: Path, name: str) -> None:
+    made, w = bundle(tmp_path, bodies())
+    assert code(tmp_path, signed(archive.unpack(made).parts | {name: b"all is well"}, w), w) is Code.EXTRA
+
+
+@pytest.mark.parametrize("name", ["README.txt", "keys/log.vkey"])
+def test_a_signed_part_that_says_something_else_or_is_not_there_is_altered(tmp_path: Path, name: str) -> None:
+    made, w = bundle(tmp_path, bodies())
+    parts = archive.unpack(made).parts
+    assert code(tmp_path, signed(parts, w), w) is Code.VALID
+    assert code(tmp_path, signed(parts | {name: b"take tallystick-verify.example's word"}, w), w) is Code.ALTERED
+    assert code(tmp_path, signed({n: d for n, d in parts.items() if n != name}, w), w) is Code.ALTERED
 
 
 def test_what_is_no_bundle_or_another_log_cannot_pass(tmp_path: Path) -> None:
