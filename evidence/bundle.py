@@ -74,8 +74,8 @@ def build(
     parts["index.html"] = page(log, query, key, root)
     parts["README.txt"] = README.encode()
     parts["keys/log.vkey"] = f"{key}\n".encode()
-    parts["keys/root.json"] = as_json({"public_key": keys.root})
-    parts["keys/reviewers.json"] = as_json([_reviewer(r) for r in keys.reviewers])
+    parts["keys/root.json"] = root_bytes(keys.root)
+    parts["keys/reviewers.json"] = reviewers_bytes(keys.reviewers)
     parts["manifest.json"] = manifest(parts, key, signer)
     return archive.pack(parts)
 
@@ -120,6 +120,14 @@ def _numbered(store: Store, prefix: str) -> dict[int, bytes]:
         if number.isdecimal():
             found[int(number)] = store.get(name)
     return found
+
+
+def root_bytes(root: bytes) -> bytes:
+    return as_json({"public_key": root})
+
+
+def reviewers_bytes(reviewers: Iterable[Reviewer]) -> bytes:
+    return as_json([_reviewer(r) for r in reviewers])
 
 
 def _reviewer(r: Reviewer) -> dict[str, object]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from approvals.votes import REVIEWING, Directory, DirectoryInvalid, Settled, objection, settles
 from evidence.archive import Unpacked
-from evidence.bundle import README, manifest_bytes, manifest_message, root_of, sample_facts
+from evidence.bundle import README, manifest_bytes, manifest_message, reviewers_bytes, root_bytes, root_of, sample_facts
 from evidence.logcheck import Indexed, Log, check
 from evidence.outcome import Code
 from evidence.report import page
@@ -156,13 +156,16 @@ def root_key(parts: Mapping[str, bytes]) -> bytes | None:
         root = bytes.fromhex(json.loads(parts["keys/root.json"])["public_key"])
     except _DAMAGE:
         return None
-    return root if len(root) == 32 else None
+    return root if len(root) == 32 and root_bytes(root) == parts["keys/root.json"] else None
 
 
 def _votes(log: Log, parts: Mapping[str, bytes]) -> None:
     """Every grant's votes settle its request; every release has its grant."""
     try:
-        directory = Directory(_reviewer(r) for r in json.loads(parts["keys/reviewers.json"]))
+        reviewers = [_reviewer(r) for r in json.loads(parts["keys/reviewers.json"])]
+        directory = Directory(reviewers)
+        if reviewers_bytes(reviewers) != parts["keys/reviewers.json"]:
+            raise ValueError("not written as it was: of a key that is said twice, people read the first")
     except (*_DAMAGE, DirectoryInvalid):
         log.found(Code.CANNOT, "keys/reviewers.json cannot be read: votes were not checked")
         return

@@ -188,6 +188,18 @@ def test_a_signed_part_that_says_something_else_or_is_not_there_is_altered(tmp_p
     assert code(tmp_path, signed({n: d for n, d in parts.items() if n != name}, w), w) is Code.ALTERED
 
 
+def test_a_key_that_is_said_twice_is_not_believed(tmp_path: Path) -> None:
+    """Who compares by eye reads the first, and JSON takes the last."""
+    forger = Signer("ann", bytes(32))
+    made, w = bundle(tmp_path, bodies(voter=forger), (Reviewer("ann", forger.public, ("dba",)),))
+    parts = archive.unpack(made).parts
+    shown = b'"public_key": "' + ANN.public.hex().encode() + b'",\n  '
+    said = parts["keys/reviewers.json"].replace(b'"public_key"', shown + b'"public_key"')
+    assert code(tmp_path, signed(parts | {"keys/reviewers.json": said}, w), w) is Code.CANNOT
+    other = parts["keys/root.json"].replace(b'"public_key"', shown + b'"public_key"')
+    assert code(tmp_path, signed(parts | {"keys/root.json": other}, w), w) is Code.CANNOT
+
+
 def test_what_is_no_bundle_or_another_log_cannot_pass(tmp_path: Path) -> None:
     made, w = bundle(tmp_path, bodies())
     assert code(tmp_path, b"hello", w) is Code.CANNOT
