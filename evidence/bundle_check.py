@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from approvals.votes import REVIEWING, Directory, DirectoryInvalid, Settled, objection, settles
+from approvals.votes import CLOCKS_APART_US, REVIEWING, Directory, DirectoryInvalid, Settled, Why, objection, settles
 from evidence.archive import Unpacked
 from evidence.bundle import README, manifest_bytes, manifest_message, reviewers_bytes, root_bytes, root_of, sample_facts
 from evidence.logcheck import Indexed, Log, check
@@ -17,7 +17,18 @@ from evidence.tables import Query, as_json, chosen, derive, draw
 from ledger.note import VerifierKey
 from schemas.ids import ApprovalId
 from schemas.judging import Reviewer
-from schemas.records import ApprovalRequest, Choice, Grant, HoldGone, KeyEnrolled, Over, Released, Vote
+from schemas.records import (
+    ApprovalRequest,
+    Choice,
+    Exchange,
+    Grant,
+    HoldGone,
+    KeyEnrolled,
+    Over,
+    Released,
+    Result,
+    Vote,
+)
 from seal.keyfiles import Enrolled
 from seal.sign import BadSignature, Domain
 from seal.sign import check as check_signature
@@ -169,45 +180,83 @@ def _votes(log: Log, parts: Mapping[str, bytes]) -> None:
     except (*_DAMAGE, DirectoryInvalid):
         log.found(Code.CANNOT, "keys/reviewers.json cannot be read: votes were not checked")
         return
+    requests, granted = _grants(log, directory)
+    _releases(log, granted)
+    _reviews(log, directory, requests, _alone(log, directory, requests))
+
+
+_Granted = dict[tuple[ApprovalId, bytes, int, bool], int]
+"""Request, commitment, use and whether the glass was broken: until when."""
+
+
+def _grants(log: Log, directory: Directory) -> tuple[dict[ApprovalId, ApprovalRequest], _Granted]:
+    """In the log's order: a grant is held against what was asked and said before it, and not after."""
+    requests: dict[ApprovalId, ApprovalRequest] = {}
+    refused: dict[ApprovalId, str] = {}  # by whom
+    granted: _Granted = {}
+    for e in log.entries:
+        body = e.entry.body
+        if isinstance(body, ApprovalRequest):
+            requests[body.request] = body
+        elif isinstance(body, Vote) and body.choice in (Choice.DENY, Choice.REVOKE):
+            asked = requests.get(body.request)
+            if asked is not None and _objection(e, body, directory, asked) is None:
+                refused[body.request] = body.reviewer
+        elif isinstance(body, Grant):
+            if body.request in refused:
+                log.found(Code.ALTERED, f"entry {e.index}: a grant after {refused[body.request]!a} had said no")
+            _grant(log, e.index, body, directory, requests.get(body.request), granted)
+    return requests, granted
+
+
+def _grant(
+    log: Log, index: int, body: Grant, directory: Directory, request: ApprovalRequest | None, granted: _Granted
+) -> None:
+    if request is None:
+        log.found(Code.MISSING, f"entry {index}: a grant without its approval request")
+        return
+    said = settles(
+        body.request,
+        request.commitment,
+        body.votes,
+        directory,
+        request.rule,
+        request.subject,
+        body.at_us,
+        request.caused_by,
+    )
+    if isinstance(said, Settled) and said.approved and body.commitment == request.commitment:
+        what = (body.request, body.commitment, body.use, said.break_glass)
+        granted[what] = max(body.expires_us, granted.get(what, 0))
+        if not 1 <= body.use <= said.uses:
+            log.found(Code.ALTERED, f"entry {index}: use {body.use} of an approval whose votes allow {said.uses}")
+    else:
+        why = said.ignored[0].why if said.ignored else "too few people"
+        log.found(Code.ALTERED, f"entry {index}: the grant's votes do not approve its request: {why}")
+
+
+def _releases(log: Log, granted: _Granted) -> None:
+    """Every release has its grant and its time, and everything held that was executed has its release."""
     bodies = [(e.index, e.entry.body) for e in log.entries]
-    requests: dict[ApprovalId, ApprovalRequest] = {b.request: b for _, b in bodies if isinstance(b, ApprovalRequest)}
-    granted = set()
-    alone = _alone(log, directory, requests)
-    for index, body in bodies:
-        if not isinstance(body, Grant):
-            continue
-        request = requests.get(body.request)
-        if request is None:
-            log.found(Code.MISSING, f"entry {index}: a grant without its approval request")
-            continue
-        said = settles(
-            body.request,
-            request.commitment,
-            body.votes,
-            directory,
-            request.rule,
-            request.subject,
-            body.at_us,
-            request.caused_by,
-        )
-        if isinstance(said, Settled) and said.approved and body.commitment == request.commitment:
-            granted.add((body.request, body.commitment, body.use, said.break_glass))
-            if not 1 <= body.use <= said.uses:
-                log.found(Code.ALTERED, f"entry {index}: use {body.use} of an approval whose votes allow {said.uses}")
-        else:
-            why = said.ignored[0].why if said.ignored else "too few people"
-            log.found(Code.ALTERED, f"entry {index}: the grant's votes do not approve its request: {why}")
-    for index, body in bodies:
-        if isinstance(body, Released) and (body.request, body.commitment, body.use, body.break_glass) not in granted:
-            log.found(Code.MISSING, f"entry {index}: a command was released without a valid grant in the log")
     undone = {body.hold for _, body in bodies if isinstance(body, HoldGone) and body.why == Over.UNDONE}
+    released = {body.hold for _, body in bodies if isinstance(body, Released)}
     used: set[tuple[ApprovalId, int]] = set()
     for index, body in bodies:
-        if isinstance(body, Released) and body.hold not in undone:
-            if (body.request, body.use) in used:
+        if isinstance(body, Exchange):
+            if body.result is Result.EXECUTED and body.hold is not None and body.hold not in released:
+                log.found(
+                    Code.MISSING, f"entry {index}: a held command was executed, and its release is not in the log"
+                )
+        elif isinstance(body, Released):
+            until_us = granted.get((body.request, body.commitment, body.use, body.break_glass))
+            if until_us is None:
+                log.found(Code.MISSING, f"entry {index}: a command was released without a valid grant in the log")
+            elif body.at_us > until_us + 2 * CLOCKS_APART_US:  # the gateway's clock, and the bus's
+                log.found(Code.ALTERED, f"entry {index}: a command was released after its approval had ended")
+            if body.hold not in undone and (body.request, body.use) in used:
                 log.found(Code.EXTRA, f"entry {index}: a second command was released on one use of an approval")
-            used.add((body.request, body.use))
-    _reviews(log, directory, requests, alone)
+            if body.hold not in undone:
+                used.add((body.request, body.use))
 
 
 def _alone(log: Log, directory: Directory, requests: Mapping[ApprovalId, ApprovalRequest]) -> dict[ApprovalId, str]:
@@ -242,12 +291,17 @@ def _counts(
     if asked is None:
         log.found(Code.MISSING, f"entry {e.index}: a vote without its approval request")
         return
-    behind = (*asked.caused_by, *also)
-    why = objection(
-        vote, asked.request, asked.commitment, directory, asked.rule, asked.subject, e.entry.time_us, behind
-    )
+    why = _objection(e, vote, directory, asked, also)
     if why is not None:
         log.found(Code.ALTERED, f"entry {e.index}: the vote {vote.choice.value} does not count: {why}")
+
+
+def _objection(
+    e: Indexed, vote: Vote, directory: Directory, asked: ApprovalRequest, also: tuple[str, ...] = ()
+) -> Why | None:
+    behind = (*asked.caused_by, *also)
+    at_us = e.entry.time_us
+    return objection(vote, asked.request, asked.commitment, directory, asked.rule, asked.subject, at_us, behind)
 
 
 def _reviewer(said: dict[str, object]) -> Reviewer:

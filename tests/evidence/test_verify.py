@@ -222,6 +222,50 @@ def test_a_vote_by_who_stands_behind_the_run_is_found(tmp_path: Path) -> None:
     assert code(tmp_path, made, w) is Code.ALTERED
 
 
+BOB = Signer("bob", bytes(range(3, 35)))
+BOTH = (*REVIEWERS, Reviewer("bob", BOB.public, ("dba",)))
+
+
+def before(kind: type, *more: object) -> list[object]:
+    """The usual log, with these in front of the first of that kind."""
+    usual = bodies()
+    at = next(n for n, b in enumerate(usual) if isinstance(b, kind))
+    return [*usual[:at], *more, *usual[at:]]
+
+
+@pytest.mark.parametrize("choice", [Choice.DENY, Choice.REVOKE])
+def test_a_grant_after_a_reviewers_no_is_found(tmp_path: Path, choice: Choice) -> None:
+    no = cast(BOB, REQUEST, COMMITMENT, choice, 900, "not on a Friday", 40)
+    made, w = bundle(tmp_path, before(Grant, no), BOTH)
+    assert code(tmp_path, made, w) is Code.ALTERED
+    forged = replace(no, signature=bytes(64))
+    made, w = bundle(tmp_path / "2", before(Grant, forged), BOTH)
+    assert code(tmp_path, made, w) is Code.VALID, "a no that does not count"
+    made, w = bundle(tmp_path / "3", before(Exchange, no), BOTH)
+    assert code(tmp_path, made, w) is Code.VALID, "what was released cannot be called back"
+
+
+def test_a_held_command_that_was_executed_without_a_release_is_found(tmp_path: Path) -> None:
+    made, w = bundle(tmp_path, [b for b in bodies() if not isinstance(b, Grant | Released)])
+    assert code(tmp_path, made, w) is Code.MISSING
+    other = HoldId("hold-" + "9" * 32)
+    made, w = bundle(tmp_path / "2", [replace(b, hold=other) if isinstance(b, Released) else b for b in bodies()])
+    assert code(tmp_path, made, w) is Code.MISSING
+
+
+def test_a_release_after_the_approval_had_ended_is_found(tmp_path: Path) -> None:
+    late = 900 + 11 * 60 * 1_000_000  # clocks may be five minutes apart, twice
+    made, w = bundle(tmp_path, [replace(b, at_us=late) if isinstance(b, Released) else b for b in bodies()])
+    assert code(tmp_path, made, w) is Code.ALTERED
+
+
+def test_a_request_that_is_told_milder_afterwards_excuses_no_grant(tmp_path: Path) -> None:
+    asked = next(b for b in bodies() if isinstance(b, ApprovalRequest))
+    strict = replace(asked, rule=replace(RULE, quorum=2))
+    made, w = bundle(tmp_path, [*(strict if b == asked else b for b in bodies()), asked], BOTH)
+    assert code(tmp_path, made, w) is Code.ALTERED
+
+
 @pytest.mark.parametrize(("why", "found"), [("kept", Code.EXTRA), ("undone", Code.VALID)])
 def test_a_second_release_on_one_approval_is_found_unless_the_first_was_undone(
     tmp_path: Path, why: str, found: Code
