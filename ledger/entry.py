@@ -54,6 +54,7 @@ def read_leaf(leaf: bytes) -> LedgerEntry:
         raise NotALeaf(str(e)) from e
     if not isinstance(entry, LedgerEntry):
         raise NotALeaf(f"a {type(entry).__name__} is no LedgerEntry")
+    kind_of(leaf)  # refuses what others would read as something else
     return entry
 
 
@@ -76,6 +77,8 @@ def look(leaf: bytes) -> Seen:
         raise NotALeaf("the body does not hold its schema") from e
     if source.tell() != len(leaf):
         raise NotALeaf(f"{len(leaf) - source.tell()} bytes behind the record")
+    if kind_of(leaf) != seen.kind:
+        raise NotALeaf("the head is malformed")
     return seen
 
 
@@ -91,7 +94,10 @@ def kind_of(leaf: bytes) -> str:
         found = _FOUR_NUMBERS.match(leaf, at + 1 + length)
         if found is None:
             raise NotALeaf("the head is malformed")
-        return names[leaf[found.end()] >> 1]  # a union's branch, as a zig-zag number
+        branch = leaf[found.end()]  # as a zig-zag number
+        if branch & 1 or branch >= 0x80:  # readers differ: some count branches below zero from the end
+            raise NotALeaf("what the leaf is, is not written as Avro writes it")
+        return names[branch >> 1]
     except IndexError as e:
         raise NotALeaf("the head is malformed") from e
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.entry import LARGEST, NotALeaf, kind_of, leaf_bytes, look, read_leaf
-from schemas.codec import encode, schema_header
+from schemas.codec import encode, schema_header, writer_schema
 from schemas.ids import START, Position, Source
 from schemas.records import Gap, LedgerAlive, LedgerEntry, LedgerStarted, PolicyInForce, Tick
 
@@ -51,3 +51,17 @@ def test_hostile_bytes_give_a_clear_error(body: bytes) -> None:
             reading(leaf)
         except NotALeaf:
             continue
+
+
+@pytest.mark.parametrize("odd", ["below zero", "two bytes"])
+def test_what_a_leaf_is_has_one_spelling(odd: str) -> None:
+    """fastavro counts a branch below zero from the end, where others see no Avro: a Gap could look like anything."""
+    gap = LedgerEntry(Source("journal:r"), Position(1, 2, 3), 4, body=BODIES[1])
+    leaf = leaf_bytes(gap)
+    at = 10 + 1 + len("journal:r") + 4  # header, source, position and time
+    branches = next(f for f in writer_schema(leaf[:10])["fields"] if f["name"] == "body")["type"]
+    other = [2 * (len(branches) - leaf[at] // 2) - 1] if odd == "below zero" else [leaf[at] | 0x80, 0]
+    leaf = leaf[:at] + bytes(other) + leaf[at + 1 :]
+    for reading in (look, kind_of, read_leaf):
+        with pytest.raises(NotALeaf):
+            reading(leaf)
