@@ -17,6 +17,7 @@ from schemas.records import (
     CommandKind,
     Exchange,
     Gap,
+    LeafBody,
     LedgerEntry,
     Result,
     SessionClosed,
@@ -43,18 +44,20 @@ class Row:
     unknown: int
     gaps: int
     undecoded: int
-    beat_opened: int  # by the newest beat; -1 where there is none
+    beat_opened: int  # by the newest beat, since the boot; -1 where there is none
     beat_closed: int
     farewell: bool
+    opened_before: int = 0  # entries of this boot that are older than those given
 
     @property
     def unledgered(self) -> int:
         """Sessions that beats counted and the entries do not hold."""
-        return max(0, self.beat_opened - self.opened)
+        return max(0, self.beat_opened - self.opened - self.opened_before)
 
 
 @dataclass(slots=True)
 class _Boot:
+    before: set[SessionId] = field(default_factory=set)
     opened: set[SessionId] = field(default_factory=set)
     closed: dict[SessionId, SessionClosed] = field(default_factory=dict)
     commands: dict[SessionId, set[int]] = field(default_factory=dict)
@@ -86,17 +89,43 @@ class _Boot:
             beat_opened=self.beat.opened if self.beat else -1,
             beat_closed=self.beat.closed if self.beat else -1,
             farewell=self.farewell,
+            opened_before=len(self.before),
         )
 
 
-def count(entries: Iterable[LedgerEntry]) -> tuple[Row, ...]:
-    """By recorder, then boot."""
+def count(entries: Iterable[LedgerEntry], before: Iterable[LedgerEntry] = ()) -> tuple[Row, ...]:
+    """By recorder, then boot. A beat counts from the boot on, so sessions that were opened `before` count with it."""
     boots: dict[tuple[str, int], _Boot] = {}
     for entry in entries:
         key = _whose(entry)
         if key is not None:
             _add(boots.setdefault(key, _Boot()), entry)
+    for entry in before:
+        key = _whose(entry) if isinstance(entry.body, SessionOpened) else None
+        if key in boots and isinstance(entry.body, SessionOpened):
+            boots[key].before.add(entry.body.session)
     return tuple(found.row(*key) for key, found in sorted(boots.items()))
+
+
+def holes(log: Iterable[LeafBody], closed: Iterable[LeafBody]) -> dict[SessionId, str]:
+    """Of sessions that were `closed` and not cut: which of their commands the whole log does not have."""
+    ends = {b.session: b for b in closed if isinstance(b, SessionClosed) and b.reason is not CloseReason.CUT}
+    numbers: dict[SessionId, set[int]] = {session: set() for session in ends}
+    commands: dict[SessionId, set[int]] = {session: set() for session in ends}
+    for body in log:
+        if isinstance(body, Exchange) and body.session in ends:
+            numbers[body.session].add(body.number)
+            if body.kind is not CommandKind.RESUME:
+                commands[body.session].add(body.number)
+    found = {}
+    for session, end in ends.items():
+        last, known = max(numbers[session], default=0), len(commands[session])
+        missing = next((n for n in range(1, last + 1) if n not in numbers[session]), None)
+        if missing is not None:
+            found[session] = f"command {missing} of the session is not in the log"
+        elif known != end.commands:
+            found[session] = f"{end.commands} commands were counted at its end, and {known} are in the log"
+    return found
 
 
 def _whose(entry: LedgerEntry) -> tuple[str, int] | None:

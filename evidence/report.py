@@ -12,8 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from evidence.approved import glass, standing
 from evidence.logcheck import Indexed, Log
-from evidence.population import count
-from evidence.tables import BEHAVIOUR, Query, approvals, chosen, draw, exceptional, seen
+from evidence.tables import BEHAVIOUR, Query, approvals, chosen, draw, exceptions, population, seen
 from ledger.note import VerifierKey
 from schemas.ids import ApprovalId
 from schemas.records import (
@@ -54,6 +53,12 @@ def _when(us: int) -> str:
         return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return f"{us} microseconds"
+
+
+def _exactly(us: int) -> str:
+    """A period that begins within a second says so: what lies before it in that second is left out."""
+    part = us % 1_000_000
+    return f"{_when(us)}.{part:06d}" if part else _when(us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +131,11 @@ def page(log: Log, query: Query, key: VerifierKey, root: bytes) -> bytes:
         .render(
             origin=key.name,
             limits=LIMITS,
-            from_text=_when(query.from_us),
-            to_text=_when(query.to_us),
+            from_text=_exactly(query.from_us),
+            to_text=_exactly(query.to_us),
             entries=len(entries),
             size=log.size,
-            rows=count(e.entry for e in entries),
+            rows=population(log, query),
             approvals=[_decided(request, found) for request, found in about.items()],
             glass=glass(log, query.from_us, query.to_us),
             standing=standing(log, query.from_us, query.to_us),
@@ -138,7 +143,7 @@ def page(log: Log, query: Query, key: VerifierKey, root: bytes) -> bytes:
             unusual={
                 kind.__name__: sum(isinstance(e.entry.body, kind) for e in entries) for kind in BEHAVIOUR.values()
             },
-            exceptions=sum(bool(exceptional(e)) for e in entries),
+            exceptions=len(exceptions(log, query)),
             sample=draw(entries, query, root),
             seed=query.seed,
         )

@@ -17,7 +17,7 @@ from typing import Any
 
 from evidence.approved import Glass, Standing, glass, standing
 from evidence.logcheck import Indexed, Log
-from evidence.population import Row, count
+from evidence.population import Row, count, holes
 from ledger.note import public_part
 from ledger.proof import Proof
 from ledger.tree import HashTree
@@ -77,6 +77,11 @@ def chosen(log: Log, query: Query) -> list[Indexed]:
     return [e for e in log.entries if query.has(e)]
 
 
+def population(log: Log, query: Query) -> tuple[Row, ...]:
+    before = (e.entry for e in log.entries if e.entry.time_us < query.from_us)
+    return count((e.entry for e in chosen(log, query)), before)
+
+
 def draw(entries: Sequence[Indexed], query: Query, root: bytes) -> list[Indexed]:
     """The exchanges with the smallest SHA-256(root ‖ seed ‖ index): known to nobody before root and seed are."""
 
@@ -95,12 +100,12 @@ def derive(log: Log, query: Query) -> dict[str, bytes]:
     requests = approvals(entries)
     parts = {
         "query.json": as_json(query),
-        "population.csv": _rows(Row, count(e.entry for e in entries)),
+        "population.csv": _rows(Row, population(log, query)),
         "exchanges.csv": _entries_csv(entries, Exchange),
         "gaps.csv": _entries_csv(entries, Gap),
         "keys/enrolments.json": as_json([described(e) for e in log.entries if isinstance(e.entry.body, KeyEnrolled)]),
         "policies.csv": _entries_csv([e for e in log.entries if e.entry.time_us < query.to_us], PolicyInForce),
-        "exceptions.csv": _exceptions(entries),
+        "exceptions.csv": table(["index", "time_us", "source", "kind", "why"], map(_exception, exceptions(log, query))),
         "break-glass.csv": _rows(Glass, glass(log, query.from_us, query.to_us)),
         "standing.csv": _rows(Standing, standing(log, query.from_us, query.to_us)),
     }
@@ -223,7 +228,20 @@ def exceptional(e: Indexed) -> str:
     return ""
 
 
-def _exceptions(entries: Sequence[Indexed]) -> bytes:
-    found = ((e, exceptional(e)) for e in entries)
-    rows = ([e.index, e.entry.time_us, e.entry.source, type(e.entry.body).__name__, why] for e, why in found if why)
-    return table(["index", "time_us", "source", "kind", "why"], rows)
+def exceptions(log: Log, query: Query) -> list[tuple[Indexed, str]]:
+    """What an auditor should look at, and why; of a session's commands, those that the whole log lacks."""
+    entries = chosen(log, query)
+    lacking = holes((e.entry.body for e in log.entries), (e.entry.body for e in entries))
+    found = []
+    for e in entries:
+        why = exceptional(e)
+        if not why and isinstance(e.entry.body, SessionClosed):
+            why = lacking.get(e.entry.body.session, "")
+        if why:
+            found.append((e, why))
+    return found
+
+
+def _exception(found: tuple[Indexed, str]) -> list[Any]:
+    e, why = found
+    return [e.index, e.entry.time_us, e.entry.source, type(e.entry.body).__name__, why]

@@ -416,6 +416,42 @@ def test_the_population_counts_every_kind_and_what_beats_know_more(tmp_path: Pat
     assert (row.complete, row.executed) == (1, 3), "the close counts commands, not fetches of one's portal"
 
 
+def test_a_hole_in_a_sessions_commands_is_an_exception(tmp_path: Path) -> None:
+    """Also where the period cuts the session, and where the count at its end was made to fit."""
+    lacking = [b for b in bodies() if not (isinstance(b, Exchange) and b.number == 1)]
+    fitted = [replace(b, commands=2) if isinstance(b, SessionClosed) else b for b in lacking]
+    shorter = [b for b in bodies() if not (isinstance(b, Exchange) and b.number == 3)]
+    for n, tried in enumerate((lacking, fitted, shorter)):
+        w = ledger(tmp_path / str(n), tried)
+        store, keys = FileStore(tmp_path / str(n)), Keys(ROOT.public, REVIEWERS)
+        parts = archive.unpack(build(store, "0", w.key, LOG, Query(7, 1_000_000, "", 0), keys)).parts
+        assert b"SessionClosed" in parts["exceptions.csv"], n
+        assert b"exceptions</a> (1)" in parts["index.html"]
+    more = replace(exchange(4), kind=CommandKind.RESUME)
+    for n, whole in enumerate((bodies(), before(SessionClosed, more))):
+        made, _ = bundle(tmp_path / f"w{n}", whole)
+        assert b"SessionClosed" not in archive.unpack(made).parts["exceptions.csv"], n
+
+
+def test_what_was_opened_before_the_period_is_not_told_as_missing(tmp_path: Path) -> None:
+    """A beat counts from its boot on, however often a bundle was made since."""
+    w = ledger(tmp_path / "l", bodies())
+    after_opening = Query(2, 1_000_000, "", 0)
+    made = build(FileStore(tmp_path / "l"), "0", w.key, LOG, after_opening, Keys(ROOT.public, REVIEWERS))
+    row = archive.unpack(made).parts["population.csv"].decode().splitlines()[1]
+    (later,) = count(entries(bodies())[2:], entries(bodies())[:2])
+    assert (later.opened, later.opened_before, later.beat_opened, later.unledgered) == (0, 1, 2, 1)
+    assert row.endswith(",1")
+
+
+def test_a_period_says_where_within_a_second_it_begins(tmp_path: Path) -> None:
+    w = ledger(tmp_path / "l", bodies())
+    nearly = Query(999_999, 2_000_000, "", 0)
+    made = build(FileStore(tmp_path / "l"), "0", w.key, LOG, nearly, Keys(ROOT.public, REVIEWERS))
+    page = archive.unpack(made).parts["index.html"].decode()
+    assert "Period 1970-01-01 00:00:00.999999 to 1970-01-01 00:00:02 UTC" in page
+
+
 @pytest.mark.parametrize(("value", "text"), [("=1", "'=1"), ("-x", "'-x"), ("@a", "'@a"), (-1, "-1"), ("ok", "ok")])
 def test_no_cell_is_a_formula(value: object, text: str) -> None:
     assert cell(value) == text
