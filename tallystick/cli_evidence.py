@@ -101,22 +101,25 @@ def bundle(
     config: ConfigFile = DEFAULT_CONFIG,
     seed: Annotated[str, typer.Option(help="Your auditor's seed: it draws the sample, with the log's root.")] = "",
     sample: Annotated[int, typer.Option(min=0, max=10_000, help="How many exchanges to draw.")] = 25,
+    shard: Annotated[str, typer.Option(help="Which log: after an adoption there is one more.")] = "0",
 ) -> None:
     """Builds the evidence bundle of a period, and verifies it as an auditor would."""
     from evidence.bundle import CannotBuild
     from evidence.tables import Query
     from evidence.verify import verify as check
+    from ledger.succession import shards
     from tallystick.bundling import write
-    from tallystick.recorded import open_log, reading
+    from tallystick.recorded import SHARD, open_log, reading
 
     query = Query(moment(since, timedelta()), moment(until, timedelta(days=1)), seed, sample)
     if query.from_us >= query.to_us:
         fail("--from must be before --to")
     if out.exists():
         fail(f"{out}: is there already, and nothing is overwritten")
-    log = open_log(config)
+    log = open_log(config, shard)
     try:
         with reading(), working("building"):
+            others = [name for name in shards(log.store, SHARD) if name != shard]
             write(log, query, out)
         with working("verifying it"):
             outcome = check(out, log.key)
@@ -126,5 +129,7 @@ def bundle(
         fail(f"{out}: cannot be written ({e.strerror})")
     if not seed:
         note("no seed was given, so the operator could foresee the sample: ask your auditor for one, and use --seed")
+    if others:
+        note(f"the log lies in several shards, and this bundle has {shard} alone: make one of {', '.join(others)} too")
     say(f"{out}: {out.stat().st_size} bytes")
     tell(outcome, as_json=False)

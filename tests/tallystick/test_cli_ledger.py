@@ -383,3 +383,16 @@ async def test_a_ledger_that_lost_its_end_goes_on_and_verify_says_the_break(made
 def sizes(made: Deployment) -> tuple[int, bytes]:
     left = recover(FileStore(made.store), "0", made.key)
     return left.tree.size, left.tree.root()
+
+
+async def test_a_bundle_says_which_shards_it_has_not(made: Deployment) -> None:
+    await bus_saw(made, recover(FileStore(made.store), "0", made.key).tripwire("0"))
+    for key in (layout.batch("0", 2), layout.checkpoint("0", 2)):
+        (made.store / key).unlink()
+    run(made, "ledger", "adopt", "--reason", "disk lost, INC-482")
+    asked = ("bundle", "--from", DAY, "--to", DAY, "--config", str(made.config), "--out")
+    first = tallystick(*asked, str(made.place / "first.zip"))
+    assert "this bundle has 0 alone: make one of 0-2 too" in first.stdout + first.stderr
+    second = tallystick(*asked, str(made.place / "second.zip"), "--shard", "0-2")
+    assert "this bundle has 0-2 alone: make one of 0 too" in second.stdout + second.stderr
+    assert "index.html" in archive.unpack((made.place / "second.zip").read_bytes()).parts
