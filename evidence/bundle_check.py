@@ -230,8 +230,15 @@ def _grant(
         granted[what] = max(body.expires_us, granted.get(what, 0))
         if not 1 <= body.use <= said.uses:
             log.found(Code.ALTERED, f"entry {index}: use {body.use} of an approval whose votes allow {said.uses}")
+        return
+    whys = [i.why for i in said.ignored]
+    why = whys[0] if whys else "too few people"
+    if set(whys) == {Why.UNKNOWN}:
+        # Somebody may have left since, and the log keeps what they signed. The list of today cannot tell.
+        alone = any(vote.choice is Choice.BREAK_GLASS for vote in body.votes)
+        granted[body.request, body.commitment, body.use, alone] = body.expires_us
+        log.found(Code.CANNOT, f"entry {index}: by keys/reviewers.json the grant's votes do not count: {why}")
     else:
-        why = said.ignored[0].why if said.ignored else "too few people"
         log.found(Code.ALTERED, f"entry {index}: the grant's votes do not approve its request: {why}")
 
 
@@ -293,7 +300,8 @@ def _counts(
         return
     why = _objection(e, vote, directory, asked, also)
     if why is not None:
-        log.found(Code.ALTERED, f"entry {e.index}: the vote {vote.choice.value} does not count: {why}")
+        code = Code.CANNOT if why is Why.UNKNOWN else Code.ALTERED
+        log.found(code, f"entry {e.index}: the vote {vote.choice.value} does not count: {why}")
 
 
 def _objection(

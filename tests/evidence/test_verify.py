@@ -266,6 +266,13 @@ def test_a_request_that_is_told_milder_afterwards_excuses_no_grant(tmp_path: Pat
     assert code(tmp_path, made, w) is Code.ALTERED
 
 
+def test_what_somebody_signed_who_is_no_reviewer_any_more_was_not_altered(tmp_path: Path) -> None:
+    made, w = bundle(tmp_path, bodies(), (Reviewer("bob", BOB.public, ("dba",)),))
+    (tmp_path / "b.zip").write_bytes(made)
+    said = verify(tmp_path / "b.zip", w.key)
+    assert {f.code for f in said.findings} == {Code.CANNOT}
+
+
 @pytest.mark.parametrize(("why", "found"), [("kept", Code.EXTRA), ("undone", Code.VALID)])
 def test_a_second_release_on_one_approval_is_found_unless_the_first_was_undone(
     tmp_path: Path, why: str, found: Code
