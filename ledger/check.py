@@ -88,6 +88,10 @@ def check_log(store: Store, shard: str, key: VerifierKey) -> Report:
     if not batches and not signed:
         report.add(Kind.CANNOT, layout.batches(shard), "there is no log here")
         return report
+    folders = (layout.batches(shard), layout.checkpoints(shard))
+    for name in store.keys(f"{shard}/"):  # of files, what lies in its folder; of objects, all under its name
+        if not f"{name}/".startswith(folders):
+            report.add(Kind.EXTRA, name, "does not belong here: no part of the log")
     odd = store.irregular(layout.batches(shard)) | store.irregular(layout.checkpoints(shard))
     for name, what in odd.items():
         report.add(Kind.EXTRA, name, f"{what}: somebody wrote over it or deleted it after the ledger wrote it")

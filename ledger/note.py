@@ -107,6 +107,8 @@ def open_note(note: bytes, key: VerifierKey) -> str:
             raise BadNote("a signature line is malformed") from e
         if found[1] != key.name or raw[:4] != key.id:
             continue
+        if base64.b64encode(raw).decode() != found[2]:  # the bits behind the last byte are nobody's to choose
+            raise BadNote("a signature line is malformed")
         try:
             check_note(key.public, text.encode(), raw[4:])
         except BadSignature as e:

@@ -154,6 +154,14 @@ def test_a_key_that_is_no_part_of_the_log_is_extra(store: FileStore, tmp_path: P
     assert kinds(check_log(store, SHARD, KEY)) == {Kind.EXTRA}
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "batch-2/x"])
+def test_a_file_beside_the_batches_is_extra(store: FileStore, tmp_path: Path, name: str) -> None:
+    planted = tmp_path / "store" / SHARD / name
+    planted.parent.mkdir(exist_ok=True)
+    planted.touch()
+    assert kinds(check_log(store, SHARD, KEY)) == {Kind.EXTRA}
+
+
 def test_a_log_signed_by_another_key_does_not_pass(store: FileStore) -> None:
     other = VerifierKey(ORIGIN, Signer("ledger", bytes(32)).public)
     assert kinds(check_log(store, SHARD, other)) == {Kind.ALTERED}
@@ -207,6 +215,19 @@ def test_any_changed_byte_of_an_export_is_found_and_the_entry_named(tmp_path: Pa
     assert kinds(report) == {Kind.ALTERED}
     if "tile/0" in path.as_posix() or "entries" in path.as_posix():
         assert any(f.index is not None for f in report.findings)
+
+
+def test_the_bits_behind_a_signature_are_checked_too(tmp_path: Path) -> None:
+    """68 bytes leave two bits of the last base64 digit over."""
+    out = tmp_path / "out"
+    export(write(tmp_path / "store", [0, 3]), SHARD, KEY, out)
+    note = out / "checkpoint"
+    note.chmod(0o644)
+    whole = bytearray(note.read_bytes())
+    digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    whole[-3] = digits[digits.index(whole[-3]) ^ 1]
+    note.write_bytes(whole)
+    assert kinds(check_directory(out, KEY)) == {Kind.ALTERED}
 
 
 def drop(out: Path) -> None:
