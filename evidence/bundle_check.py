@@ -13,7 +13,7 @@ from evidence.bundle import README, manifest_bytes, manifest_message, reviewers_
 from evidence.logcheck import Indexed, Log, check
 from evidence.outcome import Code
 from evidence.report import page
-from evidence.tables import Query, as_json, chosen, derive, draw
+from evidence.tables import Query, as_json, chosen, derive, draw, plain
 from ledger.note import VerifierKey
 from schemas.ids import ApprovalId
 from schemas.judging import Reviewer
@@ -196,6 +196,9 @@ def _grants(log: Log, directory: Directory) -> tuple[dict[ApprovalId, ApprovalRe
     granted: _Granted = {}
     for e in log.entries:
         body = e.entry.body
+        if isinstance(body, ApprovalRequest | Grant | Released) and not plain(body.request):
+            what = f"{type(body).__name__} of {body.request!a}"
+            log.found(Code.ALTERED, f"entry {e.index}: {what}, which is no id, so the report does not have it")
         if isinstance(body, ApprovalRequest):
             requests[body.request] = body
         elif isinstance(body, Vote) and body.choice in (Choice.DENY, Choice.REVOKE):

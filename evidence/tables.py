@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from unicodedata import ucd_3_2_0
 
 from evidence.approved import Glass, Standing, glass, standing
 from evidence.logcheck import Indexed, Log
@@ -137,9 +138,14 @@ def approvals(entries: Sequence[Indexed]) -> dict[ApprovalId, list[Indexed]]:
             request = body.request
         elif isinstance(body, HoldGone | Exchange) and body.hold is not None:
             request = holds.get(body.hold)
-        if request is not None and request.replace("-", "").isalnum():
+        if request is not None and plain(request):
             about.setdefault(request, []).append(e)
     return dict(sorted(about.items()))
+
+
+def plain(request: ApprovalId) -> bool:
+    """Whether it can be the name of a part. Ids are made by `seal.digest.approval_id`; others are no approvals."""
+    return request.isascii() and request.replace("-", "").isalnum()
 
 
 def described(e: Indexed) -> dict[str, Any]:
@@ -186,8 +192,17 @@ def cell(value: Any) -> str:
 
 
 def seen(text: str) -> str:
-    """Control, format and bidirectional characters as escapes: traffic chose the text, and it fools no reader."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Control, format and bidirectional characters as escapes: traffic chose the text, and it fools no reader.
+
+    By one version of Unicode, which every Python has: by its own, another Python would make another report.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _printable(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _printable(c: str) -> bool:
+    return c == " " or ucd_3_2_0.category(c)[0] not in "CZ"
 
 
 def _rows(kind: type[Any], rows: Iterable[Any]) -> bytes:

@@ -14,7 +14,7 @@ from evidence.bundle import Keys, build, manifest
 from evidence.logcheck import Indexed
 from evidence.outcome import Code
 from evidence.population import count
-from evidence.tables import Query, cell, exceptional
+from evidence.tables import Query, cell, exceptional, seen
 from evidence.verify import verify
 from ledger import layout
 from ledger.batch import Consumed, Cursor, Item, decode, encode
@@ -457,6 +457,21 @@ def test_a_period_says_where_within_a_second_it_begins(tmp_path: Path) -> None:
     made = build(FileStore(tmp_path / "l"), "0", w.key, LOG, nearly, Keys(ROOT.public, REVIEWERS))
     page = archive.unpack(made).parts["index.html"].decode()
     assert "Period 1970-01-01 00:00:00.999999 to 1970-01-01 00:00:02 UTC" in page
+
+
+def test_what_is_seen_depends_on_no_release_of_unicode() -> None:
+    """U+1FAE8 is printable from Unicode 15 on, so to Python 3.12 and not to 3.11: two reports of one log."""
+    for c in map(chr, (0x1FAE8, 0x1F600, 0x202E, 0x2066, 0x9B, 0xE000, 0xD800, 0xA0)):
+        assert seen(c) == c.encode("unicode_escape").decode(), hex(ord(c))
+    assert seen("a \u00e9 \u05d0 \u4e2d") == "a \u00e9 \u05d0 \u4e2d"
+
+
+def test_an_approval_that_the_report_cannot_have_is_told(tmp_path: Path) -> None:
+    odd = ApprovalId("req.odd")
+    vote = cast(ANN, odd, COMMITMENT, Choice.APPROVE, 900, "", 50)
+    renamed = [replace(b, request=odd) if isinstance(b, ApprovalRequest | Grant | Released) else b for b in bodies()]
+    made, w = bundle(tmp_path, [replace(b, votes=(vote,)) if isinstance(b, Grant) else b for b in renamed])
+    assert code(tmp_path, made, w) is Code.ALTERED
 
 
 @pytest.mark.parametrize(("value", "text"), [("=1", "'=1"), ("-x", "'-x"), ("@a", "'@a"), (-1, "-1"), ("ok", "ok")])
