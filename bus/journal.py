@@ -280,7 +280,9 @@ def read(directory: Path, after: tuple[int, int] = (-1, -1)) -> Iterator[Journal
 
 
 def recover(directory: Path) -> Tail | None:
-    """Cuts the torn tail of the newest epoch's file; None if there is no journal. Raises JournalDamaged.
+    """Cuts the torn tail of the newest epoch's file; None if there is no journal.
+
+    Raises JournalDamaged; JournalUnwritable if what is cut off should be kept and the disk does not take it.
 
     The caller signs the unsigned chunks (`append_header`) before it opens a new epoch.
     """
@@ -297,11 +299,37 @@ def recover(directory: Path) -> Tail | None:
             path.rename(path.with_suffix(".torn"))  # kept: it may be damage after all
             continue
         if reader.end < size:
+            _keep_what_is_whole(path, reader.end)
             os.truncate(path, reader.end)
         unsigned = tuple(reader.open_chunks)
         first = reader.next_chunk - len(unsigned)
         return Tail(reader.facts, reader.next_chunk - 1, reader.chain, unsigned, first, size - reader.end)
     return None
+
+
+def _keep_what_is_whole(path: Path, end: int) -> None:
+    """A torn write leaves nothing whole behind it. Where there is a record, it is damage that is cut off, with what was
+    signed after it: kept beside the file, for whoever can mend it. Raises JournalUnwritable."""
+    with path.open("rb") as f:
+        f.seek(end)
+        cut = f.read()
+    if not any(_whole(cut, found.start()) for found in re.finditer(rb"[CS]", cut)):
+        return
+    try:
+        with path.with_suffix(".cut").open("wb") as f:
+            f.write(cut)
+            f.flush()
+            os.fsync(f.fileno())
+    except OSError as e:
+        raise JournalUnwritable(f"{path.name}: {e.strerror}") from e
+
+
+def _whole(data: bytes, at: int) -> bool:
+    if len(data) - at < _RECORD.size:
+        return False
+    kind, number, length, crc = _RECORD.unpack_from(data, at)
+    end = at + _RECORD.size + length
+    return end <= len(data) and _checksum(kind, number, data[at + _RECORD.size : end]) == crc
 
 
 def append_header(directory: Path, header: JournalSegment) -> None:

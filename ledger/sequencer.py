@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from ledger.batch import Cursor, Heard, Item
 from ledger.entry import NotALeaf, Seen, look, read_leaf
-from schemas.ids import START, RecorderId, Source, journal_source
-from schemas.records import Beat, Boot, Conflict, EventBatch, Gap
+from schemas.ids import START, Position, RecorderId, Source, journal_source
+from schemas.records import Beat, Boot, Conflict, EventBatch, Gap, LeafBody
 
 
 class BadMessage(ValueError):
@@ -29,6 +29,7 @@ class Append:
     kinds: tuple[str, ...]
     cursor: Cursor
     gap: Gap | None = None
+    shrunk: Gap | None = None  # of another source: a boot found less of its journal than beats had told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +77,43 @@ def place(cursors: Mapping[Source, Cursor], batch: EventBatch, seen: list[Seen],
         return Unlike(told, replace(cursor, conflict=digest))
     gap = Gap(batch.source, at, batch.prior, "messages missing", now_us) if batch.prior > at else None
     new = [(Item(e.leaf, e.content), s.kind) for e, s in zip(batch.events, seen, strict=True) if s.position > at]
-    heard = _heard(batch, seen)
-    return Append(tuple(i for i, _ in new), tuple(k for _, k in new), Cursor(batch.last, digest, heard=heard), gap)
+    heard: Heard | None = None
+    shrunk = None
+    for event, where in zip(batch.events, seen, strict=True):
+        if where.position <= at or where.kind not in ("Beat", "Boot"):
+            continue
+        body = read_leaf(event.leaf).body
+        if isinstance(body, Boot):
+            shrunk = shrunk or _shrunk(cursors, heard or (cursor.heard if cursor else None), body, now_us)
+        heard = _heard(body)
+    made = Cursor(batch.last, digest, heard=heard)
+    return Append(tuple(i for i, _ in new), tuple(k for _, k in new), made, gap, shrunk)
 
 
-def _heard(batch: EventBatch, seen: list[Seen]) -> Heard | None:
-    """By the last beat or boot in it."""
-    said = [read_leaf(e.leaf).body for e, s in zip(batch.events, seen, strict=True) if s.kind in ("Beat", "Boot")]
-    match said[-1:]:
-        case [Beat(head=head) as b]:
+def _heard(body: LeafBody) -> Heard | None:
+    match body:
+        case Beat(head=head) as b:
             return Heard(head.epoch, head.chunk, b.opened, b.closed, b.farewell, b.at_us)
-        case [Boot() as b]:
+        case Boot() as b:
             return Heard(b.previous_epoch, b.previous_chunk, 0, 0, False, b.started_us)
     return None
+
+
+def _shrunk(cursors: Mapping[Source, Cursor], heard: Heard | None, boot: Boot, now_us: int) -> Gap | None:
+    """A beat counts what is signed in the journal. If a boot finds less, the disk lost it, or somebody cut it off;
+    nothing else would say so, for the boot signs what it found and goes on from there."""
+    found = Position(boot.previous_epoch, boot.previous_chunk, 0)
+    if heard is None or heard.gone or found >= heard.journal:
+        return None
+    journal = journal_source(boot.recorder)
+    at = max(found, cursors[journal].last if journal in cursors else START)
+    if at >= heard.journal:
+        return None  # the ledger has it
+    reason = (
+        f"boot {boot.boot} found the journal up to epoch {found.major} chunk {found.minor}; a beat had told of epoch "
+        f"{heard.epoch} chunk {heard.chunk}, {heard.opened} sessions opened and {heard.closed} closed"
+    )
+    return Gap(journal, at, heard.journal, reason, now_us)
 
 
 def gone(cursors: Mapping[Source, Cursor], taken_over: Source, now_us: int) -> dict[Source, tuple[Gap, Cursor]]:

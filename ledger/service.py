@@ -273,6 +273,10 @@ class LedgerService:
             self._log.error("alarm", alarm="gap", source=batch.source)
             await self._own(placed.gap)
             await self._room_for(placed.items)  # only if these are of another schema than the gap's entry
+        if placed.shrunk is not None:
+            self._log.error("alarm", alarm="journal shorter than it was", source=batch.source)
+            await self._own(placed.shrunk)
+            await self._room_for(placed.items)
         for item in placed.items:
             self._add(item)
         w = self._waiting

@@ -94,6 +94,19 @@ def test_damage_before_a_later_epoch_is_said_with_its_place(tmp_path: Path) -> N
         chunks_of(tmp_path)
 
 
+def test_what_was_signed_behind_damage_is_not_thrown_away_as_a_torn_tail(tmp_path: Path) -> None:
+    """One bit of the newest epoch: the boot goes on from before it, and a Gap of the ledger's says what is missing."""
+    path = write(tmp_path, [[b"a" * 50], [b"b" * 50], [b"c" * 50]])
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"b" * 50) + 3] ^= 1
+    path.write_bytes(raw)
+    tail = journal.recover(tmp_path)
+    assert tail is not None
+    assert (tail.last_chunk, tail.torn) == (0, len(raw) - path.stat().st_size)
+    assert path.read_bytes() + path.with_suffix(".cut").read_bytes() == raw
+    assert journal.epochs(tmp_path) == [0]
+
+
 def test_a_chunk_that_was_left_out_is_damage_even_if_every_record_reads(tmp_path: Path) -> None:
     path = write(tmp_path, [[b"first", b"second"]])
     raw = path.read_bytes()

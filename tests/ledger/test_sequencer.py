@@ -14,8 +14,8 @@ from ledger.batch import Cursor
 from ledger.entry import leaf_bytes, look
 from ledger.sequencer import Append, BadMessage, Repeat, Unlike, admit, place
 from schemas.codec import encode
-from schemas.ids import START, Position, RecorderId, Source
-from schemas.records import Event, EventBatch, LedgerAlive, LedgerEntry
+from schemas.ids import START, Position, RecorderId, Source, beats_source, journal_source
+from schemas.records import Beat, Boot, ChainHead, Event, EventBatch, LedgerAlive, LedgerEntry
 
 SOURCE = Source("journal:r")
 
@@ -118,3 +118,46 @@ def test_delivered_again_and_again_from_anywhere_each_is_there_once(widths: list
 def test_a_message_that_is_not_what_it_says_is_refused(broken: EventBatch) -> None:
     with pytest.raises(BadMessage):
         admit(broken)
+
+
+RECORDER = RecorderId("orders.0.0a0b0c0d")
+BEATS, JOURNAL = beats_source(RECORDER), journal_source(RECORDER)
+
+
+def beats(prior: Position, *bodies: Beat | Boot) -> EventBatch:
+    places = [Position(b.boot, b.number if isinstance(b, Beat) else 0) for b in bodies]
+    events = tuple(
+        Event(leaf_bytes(LedgerEntry(BEATS, p, 0, body=b)), b"") for p, b in zip(places, bodies, strict=True)
+    )
+    return EventBatch(BEATS, RECORDER, prior, places[-1], events, "gateway", b"signature")
+
+
+def beat(chunk: int) -> Beat:
+    return Beat(RECORDER, 1, 1, 2, 1, chunk + 1, ChainHead(1, chunk, b""), -1, -1, False, 5)
+
+
+@pytest.mark.parametrize(
+    ("found", "has", "gap"),
+    [
+        ((1, 90), (1, 10), None),  # all that was told of, and the ledger is behind
+        ((1, 95), (1, 10), None),  # and what was signed at the boot
+        ((1, 40), (1, 10), ((1, 40), (1, 90))),
+        ((1, 40), (1, 60), ((1, 60), (1, 90))),
+        ((1, 40), (1, 90), None),  # the masker was quicker than the damage
+        ((-1, -1), None, ((-1, -1), (1, 90))),
+    ],
+)
+def test_a_boot_that_finds_less_than_a_beat_told_of_is_a_gap(
+    found: tuple[int, int], has: tuple[int, int] | None, gap: tuple[tuple[int, int], tuple[int, int]] | None
+) -> None:
+    first = beats(START, beat(90))
+    placed = place({}, first, admit(first), digest(first), 9)
+    assert isinstance(placed, Append)
+    cursors = {BEATS: placed.cursor}
+    if has is not None:
+        cursors[JOURNAL] = Cursor(Position(*has), bytes(32))
+    boot = beats(Position(1, 1), Boot(RECORDER, 2, 1, *found, "v", 6))
+    again = place(cursors, boot, admit(boot), digest(boot), 9)
+    assert isinstance(again, Append)
+    said = again.shrunk and (again.shrunk.missing_source, again.shrunk.after[:2], again.shrunk.before[:2])
+    assert said == (gap and (JOURNAL, *gap))

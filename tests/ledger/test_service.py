@@ -326,6 +326,26 @@ async def test_nobody_is_gone_who_only_stopped_or_is_another(
     assert bodies(tmp_path, Gap) == []
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_journal_that_lost_signed_chunks_before_they_were_read_is_a_gap(tmp_path: Path, restart: bool) -> None:
+    bus = MemoryBus()
+    await send(bus, beats_of(OLD, 3), journal_of(OLD, 2))
+    if restart:
+        await serve(bus, tmp_path)
+    source, recorder = Source(f"beats:{OLD}"), RecorderId(OLD)
+    body = Boot(recorder, 1, 0, 0, 5, "1", 7)
+    event = Event(leaf_bytes(LedgerEntry(source, Position(1, 0), 7, body=body)), b"")
+    batch = EventBatch(source, recorder, Position(0, 2), Position(1, 0), (event,), "", b"")
+    await send(bus, encode(sign_batch(GATEWAY, batch)))
+    await serve(bus, tmp_path)
+    (gap,) = bodies(tmp_path, Gap)
+    assert isinstance(gap, Gap)
+    assert (gap.missing_source, gap.after, gap.before) == (f"journal:{OLD}", Position(0, 5), Position(0, 8))
+    assert "boot 1 found the journal up to epoch 0 chunk 5" in gap.reason
+    await serve(bus, tmp_path)
+    assert len(bodies(tmp_path, Gap)) == 1, "told once"
+
+
 async def test_a_replica_that_speaks_now_and_then_is_not_gone(tmp_path: Path) -> None:
     bus = MemoryBus()
     await send(bus, beats_of(OLD, 3), beats_of(NEW, 2))
