@@ -329,7 +329,7 @@ def _whole(data: bytes, at: int) -> bool:
         return False
     kind, number, length, crc = _RECORD.unpack_from(data, at)
     end = at + _RECORD.size + length
-    return end <= len(data) and _checksum(kind, number, data[at + _RECORD.size : end]) == crc
+    return bool(end <= len(data) and _checksum(kind, number, data[at + _RECORD.size : end]) == crc)
 
 
 def append_header(directory: Path, header: JournalSegment) -> None:
