@@ -15,7 +15,7 @@ from evidence.outcome import Code
 from evidence.report import page
 from evidence.tables import Query, as_json, chosen, derive, draw, plain
 from ledger.note import VerifierKey
-from schemas.ids import ApprovalId
+from schemas.ids import ApprovalId, Source
 from schemas.judging import Reviewer
 from schemas.records import (
     ApprovalRequest,
@@ -130,8 +130,22 @@ def _agreement(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> None:
         log.found(Code.EXTRA, f"{name!a} does not follow from the entries")
     for name, e in samples.items():
         _sample(log, parts.get(name, b""), name, e)
+    _order(log)
     _enrolments(log, parts, key)
     _votes(log, parts)
+
+
+def _order(log: Log) -> None:
+    """The ledger takes nothing twice, and of one source nothing earlier after something later."""
+    newest: dict[Source, Indexed] = {}
+    for e in log.entries:
+        before = newest.get(e.entry.source)
+        if before is not None and e.entry.position <= before.entry.position:
+            log.found(
+                Code.ALTERED, f"entry {e.index}: its source had said it, or what follows it, in entry {before.index}"
+            )
+        else:
+            newest[e.entry.source] = e
 
 
 def _sample(log: Log, raw: bytes, name: str, e: Indexed) -> None:

@@ -290,6 +290,17 @@ def test_a_grant_that_was_not_accepted_is_an_exception() -> None:
         assert bool(exceptional(Indexed(1, b"", entry, b""))) is found
 
 
+@pytest.mark.parametrize("harm", ["twice", "later before earlier"])
+def test_an_entry_twice_or_out_of_its_sources_order_is_found(tmp_path: Path, harm: str) -> None:
+    whole = entries(bodies())
+    shown = [*whole, whole[5]] if harm == "twice" else [*whole[:5], whole[6], whole[5], *whole[7:]]
+    w = Writer(FileStore(tmp_path / "l"), "0", "tallystick.test/0", LOG)
+    items = [Item(leaf_bytes(e), b"") for e in shown]
+    w.commit(items, {JOURNAL: Cursor(Position(1, 9, 0), bytes(32))}, Consumed("c", "events", 0, 0))
+    made = build(FileStore(tmp_path / "l"), "0", w.key, LOG, QUERY, Keys(ROOT.public, REVIEWERS))
+    assert code(tmp_path, made, w) is Code.ALTERED
+
+
 def test_an_enrolment_that_the_root_did_not_sign_is_found(tmp_path: Path) -> None:
     made, w = bundle(tmp_path, bodies(enrolled=enrolment(root=Signer("root", bytes(32)))))
     assert code(tmp_path, made, w) is Code.ALTERED
