@@ -60,7 +60,10 @@ def build(
     batches = _numbered(store, layout.batches(shard))
     notes = _numbered(store, layout.checkpoints(shard))
     newest = max(notes, default=-1)
-    batches = {n: raw for n, raw in batches.items() if n <= newest}  # a newer one is not signed yet
+    unsigned = [n for n in batches if n > newest]
+    if len(unsigned) > 1:  # one may be on its way, or its writer died; more were signed, and somebody took that away
+        raise CannotBuild(f"checkpoint {newest + 1} is missing, and those behind it; run: tallystick ledger verify")
+    batches = {n: raw for n, raw in batches.items() if n <= newest}
     log = check(batches, notes, shard, key, 0)
     if log.findings:
         raise CannotBuild(f"the log does not verify: {log.findings[0].what}; run: tallystick ledger verify")

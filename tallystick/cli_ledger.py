@@ -65,8 +65,9 @@ def proof(
     as_json: Annotated[bool, typer.Option("--json", help="With the leaf, which a checker needs.")] = False,
 ) -> None:
     """Prints the proof that an entry is in the log: a C2SP tlog-proof, which any tlog tool checks."""
+    from ledger.proof import verify as check
     from ledger.reader import Prover, entries
-    from ledger.tree import leaf_hash
+    from ledger.tree import ProofInvalid, leaf_hash
     from tallystick.recorded import as_json as json_line
     from tallystick.recorded import open_log, reading
 
@@ -76,7 +77,12 @@ def proof(
         if entry >= prover.head.size:
             fail(f"there is no entry {entry}: the log has {prover.head.size}, counted from 0")
         found = next(entries(log.store, shard, entry, entry + 1))
-        text = prover.proof(entry).text()
+        made = prover.proof(entry)
+        try:
+            check(made, found.leaf, log.key)
+        except ProofInvalid as e:
+            fail(f"{e}; see what is whole with: tallystick ledger verify", 1)
+        text = made.text()
     if as_json:
         hashed = leaf_hash(found.leaf)
         say(

@@ -10,7 +10,7 @@ import pytest
 
 from approvals.votes import cast
 from evidence import archive
-from evidence.bundle import Keys, build, manifest
+from evidence.bundle import CannotBuild, Keys, build, manifest
 from evidence.logcheck import Indexed
 from evidence.outcome import Code
 from evidence.population import count
@@ -299,6 +299,16 @@ def test_an_entry_twice_or_out_of_its_sources_order_is_found(tmp_path: Path, har
     w.commit(items, {JOURNAL: Cursor(Position(1, 9, 0), bytes(32))}, Consumed("c", "events", 0, 0))
     made = build(FileStore(tmp_path / "l"), "0", w.key, LOG, QUERY, Keys(ROOT.public, REVIEWERS))
     assert code(tmp_path, made, w) is Code.ALTERED
+
+
+def test_no_bundle_is_made_of_what_is_left_when_checkpoints_are_gone(tmp_path: Path) -> None:
+    w = ledger(tmp_path / "l", bodies())
+    keys = Keys(ROOT.public, REVIEWERS)
+    (tmp_path / "l" / layout.checkpoint("0", 3)).unlink()
+    build(FileStore(tmp_path / "l"), "0", w.key, LOG, QUERY, keys)  # as a writer leaves it that died before it signed
+    (tmp_path / "l" / layout.checkpoint("0", 2)).unlink()
+    with pytest.raises(CannotBuild, match="checkpoint 2 is missing"):
+        build(FileStore(tmp_path / "l"), "0", w.key, LOG, QUERY, keys)
 
 
 def test_an_enrolment_that_the_root_did_not_sign_is_found(tmp_path: Path) -> None:

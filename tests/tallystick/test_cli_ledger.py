@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ from bus.local import LocalBus
 from bus.topics import EVENTS
 from evidence import archive
 from ledger import layout
-from ledger.batch import decode
+from ledger.batch import decode, encode
 from ledger.note import parse_vkey
 from ledger.proof import parse
 from ledger.proof import verify as verify_proof
 from ledger.reader import entries
 from ledger.recovery import recover
 from ledger.store import FileStore
+from ledger.tree import leaf_hash
 from schemas.records import LedgerAdopted
 from tests.tallystick import deployment
 from tests.tallystick.deployment import DAY, EVIL, ONE, REQUEST, TWO, Deployment, tallystick
@@ -302,6 +304,17 @@ def test_a_bundle_of_a_damaged_log_is_not_made(made: Deployment) -> None:
     said = run(made, "bundle", "--from", DAY, "--to", DAY, "--out", str(out), code=1)
     assert "does not verify" in said
     assert not out.exists()
+
+
+def test_a_proof_that_does_not_hold_is_not_given(made: Deployment) -> None:
+    """The first batch is another one, well made, as only the checkpoints behind it tell."""
+    first = made.store / layout.batch("0", 0)
+    kept = decode(first.read_bytes())
+    items = (*kept.items[:-2], kept.items[-1], kept.items[-2])
+    root = kept.meta.before.extend([leaf_hash(i.leaf) for i in items]).root()
+    first.unlink()
+    first.write_bytes(encode(replace(kept, meta=replace(kept.meta, root=root), items=items)))
+    assert "not proved" in run(made, "ledger", "proof", "0", code=1)
 
 
 # --- mask -------------------------------------------------------------------------------
