@@ -7,6 +7,8 @@ bytes give a finding, never a crash. What a pass does not prove is the first fac
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from evidence import archive
@@ -14,8 +16,8 @@ from evidence.bundle_check import check_bundle, root_key
 from evidence.logcheck import Log
 from evidence.outcome import Code, Finding, Outcome
 from evidence.report import LIMITS, WORD
-from ledger.check import GAPS, Kind, Report, check_directory
-from ledger.note import VerifierKey
+from ledger.check import GAPS, Kind, Report, check_directory, root_of_export, was_seen
+from ledger.note import Checkpoint, VerifierKey
 from ledger.store import FileStore, Store, StoreBroken
 from ledger.succession import check_shards
 from schemas.records import Gap, LedgerAdopted
@@ -29,32 +31,41 @@ CODES = {
 }
 
 
-def verify(path: Path, key: VerifierKey) -> Outcome:
-    """Never raises for what lies at `path`."""
+def verify(path: Path, key: VerifierKey, seen: Checkpoint | None = None) -> Outcome:
+    """`seen` is a checkpoint that somebody outside kept. Never raises for what lies at `path`."""
     shard = key.name.rpartition("/")[2]
     try:
         if path.is_file():
-            return _bundle(path, key)
+            return _bundle(path, key, seen)
         if (path / "checkpoint").is_file():
-            return _of_report(check_directory(path, key))
+            report = check_directory(path, key)
+            _hold_against(report, partial(root_of_export, path), seen)
+            return _of_report(report)
         if (path / shard).is_dir():
-            return verify_store(FileStore(path), shard, key)
+            return verify_store(FileStore(path), shard, key, seen)
     except OSError as e:
         return _cannot(f"cannot be read: {e.strerror or e}")
     return _cannot("no bundle, exported log or store of this key's log lies there: see the path and the key")
 
 
-def verify_store(store: Store, shard: str, key: VerifierKey) -> Outcome:
+def verify_store(store: Store, shard: str, key: VerifierKey, seen: Checkpoint | None = None) -> Outcome:
     """A shard where its ledger wrote it, and those under whose names it went on. Never raises for what lies there."""
     try:
         reports = check_shards(store, shard, key.name, key.public)
     except StoreBroken as e:
         return _cannot(f"cannot be read: {e}")
+    _hold_against(reports[0][1], reports[0][1].signed.get, seen)
     if len(reports) == 1:
         return _of_report(reports[0][1])
     outcomes = [(name, _of_report(report)) for name, report in reports]
     about = "; ".join(f"shard {name}: {one.about}" for name, one in outcomes)
     return Outcome(tuple(f for _, one in outcomes for f in one.findings), LIMITS[:1], about)
+
+
+def _hold_against(report: Report, root_at: Callable[[int], bytes | None], seen: Checkpoint | None) -> None:
+    wrong = was_seen(report.size, root_at, seen) if seen is not None and report.intact else None
+    if wrong is not None:
+        report.add(wrong[0], "checkpoint", wrong[1])
 
 
 def _of_report(report: Report) -> Outcome:
@@ -81,7 +92,7 @@ def _cannot(why: str) -> Outcome:
     return Outcome((Finding(Code.CANNOT, why),), LIMITS[:1])
 
 
-def _bundle(path: Path, key: VerifierKey) -> Outcome:
+def _bundle(path: Path, key: VerifierKey, seen: Checkpoint | None) -> Outcome:
     if path.stat().st_size > archive.LARGEST:
         return _cannot(f"a bundle has at most {archive.LARGEST} bytes")
     data = path.read_bytes()
@@ -94,4 +105,8 @@ def _bundle(path: Path, key: VerifierKey) -> Outcome:
     log = check_bundle(unpacked, key)
     if not log.findings and not archive.same(unpacked, data):
         log.found(Code.ALTERED, "the zip was changed outside its parts; every part is as it was")
+    if seen is not None and not log.findings:
+        wrong = was_seen(log.size, lambda size: log.base.extend(log.hashes[:size]).root(), seen)
+        if wrong is not None:
+            log.found(CODES[wrong[0]], f"the log: {wrong[1]}")
     return outcome(log, root_key(unpacked.parts))

@@ -216,6 +216,18 @@ def entry_range(first: int | None, end: int | None) -> str:
     return f"entry {first}" if end == first + 1 else f"entries {first} to {end - 1}"
 
 
+def was_seen(size: int, root_at: Callable[[int], bytes | None], seen: Checkpoint) -> tuple[Kind, str] | None:
+    """What is wrong with a log of `size` entries by a checkpoint of it that somebody kept; `root_at` its earlier roots.
+
+    This alone tells a log whose end was cut off, or that was replaced by who has its key.
+    """
+    if seen.size > size:
+        return Kind.MISSING, f"it ends after {size} entries, and somebody kept its checkpoint over {seen.size}"
+    if root_at(seen.size) != seen.root:
+        return Kind.ALTERED, f"it is not the log whose checkpoint over {seen.size} entries somebody kept"
+    return None
+
+
 # --- an exported directory --------------------------------------------------------------
 
 
@@ -243,6 +255,20 @@ def check_directory(directory: Path, key: VerifierKey) -> Report:
     if report.intact and _fold(rows) != checkpoint.root:
         report.add(Kind.ALTERED, "checkpoint", "the tiles do not lead to the signed root")
     return report
+
+
+def root_of_export(directory: Path, size: int) -> bytes | None:
+    """The root over the first `size` entries, by the tiles of a directory that was checked; None without them."""
+    hashes: list[bytes] = []
+    try:
+        for number in range((size + layout.TILE_WIDTH - 1) // layout.TILE_WIDTH):
+            names = sorted((directory / "tile/0").glob(f"{layout.tile_path(number)}.p/*"))
+            full = directory / layout.tile("0", number, layout.TILE_WIDTH)
+            raw = _read(full if full.is_file() or not names else names[-1])
+            hashes += [raw[i : i + 32] for i in range(0, len(raw), 32)]
+    except OSError:
+        return None
+    return root(hashes[:size]) if len(hashes) >= size else None
 
 
 def _check_names(report: Report, directory: Path, files: list[Path], wanted: set[str], key: VerifierKey) -> None:

@@ -12,7 +12,7 @@ from tallystick.terminal import DEFAULT_CONFIG, ConfigFile, fail, moment, note, 
 
 if TYPE_CHECKING:
     from evidence.outcome import Outcome
-    from ledger.note import VerifierKey
+    from ledger.note import Checkpoint, VerifierKey
 
 MOST_FINDINGS = 50
 LARGEST_KEY_FILE = 4096
@@ -29,15 +29,31 @@ def register(app: typer.Typer) -> None:
 def verify(
     path: Annotated[Path, typer.Argument(help="A bundle, an exported log, or a ledger's store.")],
     key: Annotated[str, typer.Option(help="The log's verifier key, or the file that holds it; from another hand.")],
+    seen: Annotated[
+        Path | None, typer.Option(help="A checkpoint of this log that you kept: that nothing since was cut off.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Checks evidence offline. Exit 0 valid, 10 altered, 11 missing, 12 gap, 13 extra, 14 cannot verify."""
     from evidence.verify import verify as check
 
     trusted = _trusted(key)
+    kept = None if seen is None else _kept(seen, trusted)
     with working(f"verifying {path.name}"):
-        outcome = check(path, trusted)
+        outcome = check(path, trusted, kept)
     tell(outcome, as_json)
+
+
+def _kept(seen: Path, key: VerifierKey) -> Checkpoint:
+    from ledger.note import LARGEST, BadNote, open_checkpoint
+
+    try:
+        with seen.open("rb") as f:
+            return open_checkpoint(f.read(LARGEST + 1), key)
+    except OSError as e:
+        fail(f"{seen}: cannot be read ({e.strerror})")
+    except BadNote as e:
+        fail(f"--seen: {e}; keep what `tallystick ledger status --json` says as checkpoint")
 
 
 def _trusted(key: str) -> VerifierKey:

@@ -20,6 +20,7 @@ from ledger import layout
 from ledger.batch import Consumed, Cursor, Item, decode, encode
 from ledger.entry import leaf_bytes
 from ledger.export import export
+from ledger.note import Checkpoint, open_checkpoint
 from ledger.store import FileStore
 from ledger.writer import Writer
 from schemas.ids import AlertId, ApprovalId, HoldId, Position, RecorderId, SessionId, Source, SuspensionId
@@ -400,6 +401,37 @@ def test_content_exchanged_with_every_checksum_made_right_is_found(tmp_path: Pat
     newest.unlink()
     newest.write_bytes(encode(replace(kept, items=(replace(kept.items[0], content=b"other"), *kept.items[1:]))))
     assert verify(tmp_path / "l", w.key).code is Code.ALTERED
+
+
+@pytest.mark.parametrize("what", ["store", "export", "bundle"])
+def test_a_log_whose_end_was_cut_off_is_told_by_a_checkpoint_that_was_kept(tmp_path: Path, what: str) -> None:
+    """The key is not needed for that, so it is no operator's word: whoever may delete files can do it."""
+    w = ledger(tmp_path / "l", bodies())
+    other = ledger(tmp_path / "o", [*bodies()[:-1], exchange(9)])
+
+    def shown(log: str) -> Path:
+        store, made = FileStore(tmp_path / log), tmp_path / f"{log}-{what}"
+        if what == "export":
+            export(store, "0", w.key, made)
+        elif what == "bundle":
+            made.write_bytes(build(store, "0", w.key, LOG, QUERY, Keys(ROOT.public, REVIEWERS)))
+        return tmp_path / log if what == "store" else made
+
+    def kept(log: str, seq: int) -> Checkpoint:
+        return open_checkpoint((tmp_path / log / layout.checkpoint("0", seq)).read_bytes(), w.key)
+
+    newest, earlier, theirs = kept("l", 3), kept("l", 1), kept("o", 3)
+    whole = shown("l")
+    assert [verify(whole, w.key, seen).code for seen in (None, newest, earlier)] == [Code.VALID] * 3
+    assert verify(whole, w.key, theirs).code is Code.ALTERED
+    shutil.copytree(tmp_path / "l", tmp_path / "c")
+    for key in (layout.batch("0", 3), layout.checkpoint("0", 3)):
+        (tmp_path / "c" / key).unlink()
+    cut = shown("c")
+    assert verify(cut, w.key).code is Code.VALID, "nothing in it tells"
+    assert verify(cut, w.key, newest).code is Code.MISSING
+    assert verify(cut, w.key, earlier).code is Code.VALID
+    assert other.head.tree.size == w.head.tree.size
 
 
 def test_an_exported_log_names_the_altered_entry(tmp_path: Path) -> None:
