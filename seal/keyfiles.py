@@ -294,7 +294,34 @@ def add_masker_key(directory: Path, root: Signer) -> str:
     return key_id
 
 
-def enrol(directory: Path, root: Signer, name: str, role: str, public: bytes) -> KeyEnrolled:
+def renew(directory: Path, root: Path, passphrase: Passphrase | None = None) -> list[KeyEnrolled]:
+    """Every key that is enrolled, for a year from now: after that nobody believes it. Keys stay as they are, and so do
+    the enrolments before. Raises KeysUnusable."""
+    signer = Signer("root", _read_secret(root, passphrase))
+    known = enrolled(directory)
+    if signer.public != known.root:
+        raise KeysUnusable(f"{root}: not the root key of this deployment")
+    newest: dict[tuple[str, str], KeyEnrolled] = {}
+    for e in sorted(known.all, key=lambda e: e.until_us):
+        newest[e.name, e.role] = e
+    day = time.strftime("%Y%m%d", time.gmtime())
+    files = {name: f"{name}-until-{day}-and-a-year" for name, _ in newest}
+    for file in files.values():
+        if (directory / "enrolled" / f"{file}.json").exists():
+            raise KeysUnusable(f"{directory}/enrolled/{file}.json: there already; they were renewed today")
+    return [enrol(directory, signer, e.name, e.role, e.public_key, files[e.name]) for e in newest.values()]
+
+
+def ends_us(known: Enrolled, now_us: int) -> int:
+    """When the first of the keys that count now is believed no longer. 0 if none counts."""
+    ends: dict[tuple[str, str], int] = {}
+    for e in known.all:
+        if e.until_us > now_us:
+            ends[e.name, e.role] = max(e.until_us, ends.get((e.name, e.role), 0))
+    return min(ends.values(), default=0)
+
+
+def enrol(directory: Path, root: Signer, name: str, role: str, public: bytes, file: str = "") -> KeyEnrolled:
     """Root's word, for a year, that this key is this name's in this role."""
     now = time.time_ns() // 1000
     unsigned = KeyEnrolled(name, role, public, now - 60_000_000, now + YEAR_US, b"")
@@ -308,7 +335,7 @@ def enrol(directory: Path, root: Signer, name: str, role: str, public: bytes) ->
         "until_us": made.until_us,
         "signature": _b64(signature),
     }
-    _write(directory / "enrolled" / f"{name}.json", json.dumps(described), 0o644)
+    _write(directory / "enrolled" / f"{file or name}.json", json.dumps(described), 0o644)
     return made
 
 

@@ -78,6 +78,9 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _ports(config)
 
 
+RENEW_DAYS = 30  # before an enrolment ends it is time
+
+
 # --- on this machine -----------------------------------------------------------------------
 
 
@@ -112,6 +115,11 @@ def _keys(config: Config) -> Iterator[Finding]:
         faults.append(str(e))
     except KeyError:
         faults.append(f"{keys}/masker-{sealed_to}.key: not here: nobody could open what is recorded now; restore it")
+    left = (keyfiles.ends_us(known, now) - now) // 86_400_000_000
+    if not faults and left < RENEW_DAYS:
+        faults.append(
+            f"an enrolment ends in {left} days, and what its key signs then is refused: tallystick keys renew"
+        )
     yield from (Finding("keys", False, fault) for fault in faults)
     if not faults:
         bare = keyfiles.unwrapped_files(keys)  # they were all read just now

@@ -19,6 +19,7 @@ KEYS = Path("keys")
 def register(app: typer.Typer) -> None:
     app.command("init", epilog="Example: tallystick keys init --dir keys --deployment acme")(init)
     app.command("add", epilog="Example: tallystick keys add behaviour --dir keys --root /media/safe/root.key")(add)
+    app.command("renew", epilog="Example: tallystick keys renew --dir keys --root /media/safe/root.key")(renew)
     app.command("wrap", epilog="Example: tallystick keys wrap --dir keys --secret /run/secrets/tallystick-wrap")(wrap)
     app.command("show", epilog="Example: tallystick keys show --dir keys")(show)
     app.command("reviewer", epilog="Example: tallystick keys reviewer ~/.tallystick/alice.key --passphrase")(reviewer)
@@ -54,6 +55,19 @@ def add(
     except keyfiles.KeysUnusable as e:
         fail(str(e))
     say(f"{directory}/{role}.key: made and enrolled. Every role needs the new file in enrolled/, and a restart")
+
+
+def renew(
+    directory: Directory = KEYS,
+    root: Annotated[Path | None, typer.Option(help="The root key's file; else root.key in the directory.")] = None,
+) -> None:
+    """Enrols every key for a year from now. Nobody believes one whose enrolment has ended: the record stops then."""
+    try:
+        at = root or directory / "root.key"
+        made = keyfiles.renew(directory, at, lambda: passphrase(at))
+    except keyfiles.KeysUnusable as e:
+        fail(str(e))
+    say(f"{directory}/enrolled: {len(made)} new files. Every role needs them, and a restart, the ledger first")
 
 
 def wrap(

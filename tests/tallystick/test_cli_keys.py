@@ -98,3 +98,20 @@ def test_where_there_is_no_terminal_nobody_is_asked(tmp_path: Path) -> None:
     done = tallystick("keys", "passphrase", str(path), stdin="correct horse\n")
     assert done.returncode == 2
     assert "is asked for at a terminal" in done.stderr
+
+
+def test_enrolments_are_renewed_and_the_keys_stay(keys: Path) -> None:
+    """A key is believed for a year; nothing that it signs later is read by anybody."""
+    before = keyfiles.enrolled(keys)
+    done = tallystick("keys", "renew", "--dir", str(keys))
+    assert done.returncode == 0, done.stderr
+    after = keyfiles.enrolled(keys)
+    assert len(after.all) == 2 * len(before.all)
+    end = max(e.until_us for e in before.all)
+    assert keyfiles.ends_us(after, end - 1) > end
+    for role in keyfiles.ROLES:
+        late = max(e.until_us for e in after.all if e.role == role) - 1
+        assert after.public(role, role, late) == keyfiles.load_signer(keys, role).public
+    again = tallystick("keys", "renew", "--dir", str(keys))
+    assert again.returncode != 0
+    assert "renewed today" in again.stderr
