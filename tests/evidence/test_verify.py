@@ -44,6 +44,7 @@ from schemas.records import (
     KeyEnrolled,
     Learning,
     LedgerAdopted,
+    LedgerAlive,
     LedgerEntry,
     Released,
     Result,
@@ -315,6 +316,20 @@ def test_no_bundle_is_made_of_what_is_left_when_checkpoints_are_gone(tmp_path: P
 def test_an_enrolment_that_the_root_did_not_sign_is_found(tmp_path: Path) -> None:
     made, w = bundle(tmp_path, bodies(enrolled=enrolment(root=Signer("root", bytes(32)))))
     assert code(tmp_path, made, w) is Code.ALTERED
+
+
+@pytest.mark.parametrize(("time_us", "found"), [(9, Code.VALID), (10, Code.CANNOT)])
+def test_a_log_that_its_key_signed_after_its_enrolment_had_ended_cannot_be_verified(
+    tmp_path: Path, time_us: int, found: Code
+) -> None:
+    unsigned = replace(enrolment(), until_us=10)
+    term = replace(unsigned, signature=ROOT.sign(Domain.ENROLMENT, enrolment_message(unsigned)))
+    alive = LedgerEntry(Source("shard:0"), Position(1, 0), time_us, body=LedgerAlive(time_us))
+    w = Writer(FileStore(tmp_path / "l"), "0", "tallystick.test/0", LOG)
+    items = [Item(leaf_bytes(e), b"") for e in (*entries(bodies(enrolled=term)), alive)]
+    w.commit(items, {JOURNAL: Cursor(Position(1, 9, 0), bytes(32))}, Consumed("c", "events", 0, 0))
+    made = build(FileStore(tmp_path / "l"), "0", w.key, LOG, QUERY, Keys(ROOT.public, REVIEWERS))
+    assert code(tmp_path, made, w) is found
 
 
 def test_a_log_whose_own_key_is_not_enrolled_cannot_be_verified(tmp_path: Path) -> None:
