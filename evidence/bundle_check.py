@@ -164,7 +164,7 @@ def _enrolments(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> None:
     if root is None:
         log.found(Code.CANNOT, "keys/root.json cannot be read: enrolments were not checked")
         return
-    terms: list[tuple[int, int]] = []
+    until_us: int | None = None
     for e in log.entries:
         body = e.entry.body
         if not isinstance(body, KeyEnrolled):
@@ -172,13 +172,13 @@ def _enrolments(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> None:
         if not Enrolled(root, [body]).all:
             log.found(Code.ALTERED, f"entry {e.index}: the enrolment of {body.name!a} is not signed by keys/root.json")
         if body.role == "ledger" and body.public_key == key.public:
-            terms.append((body.from_us, body.until_us))
-    if not terms:
+            until_us = max(until_us or 0, body.until_us)
+    if until_us is None:
         log.found(Code.CANNOT, "the log's own key is not enrolled in the log: nothing ties it to the root key")
         return
     for e in log.entries:  # the ledger's own entries have its own time
-        if e.entry.source.startswith("shard:") and not any(a <= e.entry.time_us < b for a, b in terms):
-            log.found(Code.CANNOT, f"entry {e.index}: the log's own key was not enrolled at that time")
+        if e.entry.source.startswith("shard:") and e.entry.time_us >= until_us:
+            log.found(Code.CANNOT, f"entry {e.index}: the enrolment of the log's own key had ended by then")
             return
 
 
