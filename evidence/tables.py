@@ -57,6 +57,7 @@ _LOUD = {
     Choice.OBJECT: "BREAK-GLASS that its reviewer objects to",
 }
 EXCEPTIONS = (Undecoded, Conflict, ScreenDisagrees, MaskingFailed, Alert, Suspended)
+_DAY_US = 24 * 3600 * 1_000_000
 BEHAVIOUR = {"alerts.csv": Alert, "suspensions.csv": Suspended, "resumptions.csv": Resumed, "learning.csv": Learning}
 """Parts that are there where there is something in them (CC7.2)."""
 
@@ -254,7 +255,18 @@ def exceptions(log: Log, query: Query) -> list[tuple[Indexed, str]]:
             why = lacking.get(e.entry.body.session, "")
         if why:
             found.append((e, why))
-    return found
+    found += [(e, "its own time is far outside the period, among entries of it") for e in _astray(log, query, entries)]
+    return sorted(found, key=lambda one: one[0].index)
+
+
+def _astray(log: Log, query: Query, entries: Sequence[Indexed]) -> list[Indexed]:
+    """A recorder's clock says when an entry was, so a clock that is wrong, or was set, takes it out of every period;
+    and what came late is in no bundle that was made before."""
+    if not entries:
+        return []
+    first, last = entries[0].index, entries[-1].index
+    far = Query(query.from_us - _DAY_US, query.to_us + _DAY_US, "", 0)
+    return [e for e in log.entries if first < e.index < last and not far.has(e)]
 
 
 def _exception(found: tuple[Indexed, str]) -> list[Any]:

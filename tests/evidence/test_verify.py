@@ -519,6 +519,18 @@ def test_what_was_opened_before_the_period_is_not_told_as_missing(tmp_path: Path
     assert row.endswith(",1")
 
 
+def test_an_entry_whose_recorders_clock_was_set_is_an_exception_where_it_lies(tmp_path: Path) -> None:
+    year_us = 365 * 24 * 3600 * 1_000_000
+    w = Writer(FileStore(tmp_path / "l"), "0", "tallystick.test/0", LOG)
+    shown = [replace(e, time_us=e.time_us - year_us) if e.body == exchange(1) else e for e in entries(bodies())]
+    items = [Item(leaf_bytes(e), b"") for e in shown]
+    w.commit(items, {JOURNAL: Cursor(Position(1, 9, 0), bytes(32))}, Consumed("c", "events", 0, 0))
+    made = build(FileStore(tmp_path / "l"), "0", w.key, LOG, QUERY, Keys(ROOT.public, REVIEWERS))
+    parts = archive.unpack(made).parts
+    assert b"5,-31535999999995," in parts["exceptions.csv"]
+    assert code(tmp_path, made, w) is Code.VALID
+
+
 def test_a_period_says_where_within_a_second_it_begins(tmp_path: Path) -> None:
     w = ledger(tmp_path / "l", bodies())
     nearly = Query(999_999, 2_000_000, "", 0)
