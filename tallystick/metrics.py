@@ -67,6 +67,7 @@ ALARMS = (
     "messages lost",
     "notification given up",
     "one position, two messages",
+    "journal shorter than it was",
     "recorder gone",
     "review overdue",
 )
