@@ -41,3 +41,30 @@ def pieces(body: Any) -> Iterator[Piece]:
                 if key in _DYNAMIC_FIELDS or (key.startswith("PLpgSQL_stmt_") and key not in _UNDERSTOOD):
                     yield Piece("", MODE_SQL)
                 stack.append(value)
+
+
+def hides_a_default(body: Any, words: list[str]) -> bool:
+    """Whether a record or row variable of this body has a default: libpg_query leaves these out. `words` are the
+    tokens of the body's text (`grammar.words`)."""
+    records = {
+        datum["PLpgSQL_rec"].get("refname", "")
+        for function in body
+        for datum in function.get("PLpgSQL_function", {}).get("datums", ())
+        if "lineno" in datum.get("PLpgSQL_rec", {})
+    }
+    if not records:
+        return False
+    for at, word in enumerate(words[:-1]):
+        starts = at == 0 or words[at - 1] in (";", "declare")
+        if starts and _may_be(word, records) and words[at + 1] not in (":=", "=", ".", "["):
+            end = words.index(";", at) if ";" in words[at:] else len(words)
+            if any(each in (":=", "=", "default") for each in words[at + 1 : end]):
+                return True
+    return False
+
+
+def _may_be(word: str, names: set[str]) -> bool:
+    """A name with escapes, or one that is cut, may be any."""
+    if word.startswith("u&") or len(word) >= 60:
+        return True
+    return (word[1:-1].replace('""', '"') if word.startswith('"') else word) in names

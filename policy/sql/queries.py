@@ -9,7 +9,7 @@ from policy.sql import settings
 from policy.sql.marks import Mark
 from policy.sql.reading import Handler, Reading, Scope, When, is_catalog
 from policy.sql.shape import crosses, depends_on_constants, narrows
-from wire.postgres.grammar import Node, constant, quoted, strings
+from wire.postgres.grammar import Node, constant, quoted, strings, uncast, walk
 
 _READERS = frozenset(("SelectStmt", "ExplainStmt", "CopyStmt", "DoStmt", "several"))
 _NAMED_OPERATORS = frozenset(("AEXPR_OP", "AEXPR_OP_ANY", "AEXPR_OP_ALL"))
@@ -88,8 +88,17 @@ def insert(r: Reading, body: Node, scope: Scope) -> None:
     _hidden_write(r, scope)
     conflict = body.get("onConflictClause", {})
     if conflict.get("action") == "ONCONFLICT_UPDATE":
-        r.write("update", body["relation"], inner, Mark.UPDATE)
+        # Its rows are those that the source gives: all of them, perhaps its own.
+        query = body.get("selectStmt", {}).get("SelectStmt", {})
+        some = narrows(query.get("whereClause"), {}) or _limited(query) or not _reads_tables(query, inner)
+        r.write("update", body["relation"], inner, Mark.UPDATE if some else Mark.UPDATE_ALL)
     r.push_all(body, inner, ("withClause", "relation"))
+
+
+def _reads_tables(query: Node, scope: Scope) -> bool:
+    if "larg" in query:
+        return _reads_tables(query["larg"], scope) or _reads_tables(query["rarg"], scope)
+    return any(_tables(source, scope) for source in query.get("fromClause", ()))
 
 
 def update(r: Reading, body: Node, scope: Scope) -> None:
@@ -115,10 +124,13 @@ def merge(r: Reading, body: Node, scope: Scope) -> None:
     narrow = narrows(body.get("joinCondition"), body["relation"], alone=False)
     for each in body.get("mergeWhenClauses", ()):
         action = each["MergeWhenClause"].get("commandType")
+        missing = each["MergeWhenClause"].get("matchKind") == "MERGE_WHEN_NOT_MATCHED_BY_SOURCE"
         if action == "CMD_INSERT":
             r.write("insert", body["relation"], inner, Mark.INSERT)
         elif action == "CMD_UPDATE":
-            r.write("update", body["relation"], inner, Mark.UPDATE if narrow else Mark.UPDATE_ALL)
+            # What the source lacks is all but what ON takes: only a condition of its own makes it less.
+            some = narrows(each["MergeWhenClause"].get("condition"), body["relation"]) if missing else narrow
+            r.write("update", body["relation"], inner, Mark.UPDATE if some else Mark.UPDATE_ALL)
         elif action == "CMD_DELETE":
             r.write("delete", body["relation"], inner, Mark.MERGE_DELETE)
         elif action != "CMD_NOTHING":
@@ -156,28 +168,50 @@ def calls(r: Reading, name: tuple[str, ...], arguments: list[Node], scope: Scope
         return
     if dotted in r.allowed:
         return
-    run = scope if scope.when is When.DEFERRED else scope._replace(when=When.NOW)
+    run = scope._replace(when=When.NOW) if scope.when is When.PLANNED else scope
     known = r.table.effects.get(bare) if built_in else None
     if known is None:
         r.effect("unknown", dotted, run)
         r.barrier = True
         r.unknown(f"function {dotted} is not a known one of PostgreSQL")
         return
-    r.effect(known.effect, known.relation, run, *((known.mark,) if known.mark else ()))
+    marks = (known.mark,) if known.mark else ()
+    if known.relation == "pg_largeobject" and known.effect in _OF_ROWS:
+        marks += (_OF_ROWS[known.effect],) if _of_columns(arguments) else ()
+    r.effect(known.effect, known.relation, run, *marks)
     r.barrier |= known.barrier
     if not known.complete:
         r.unknown(f"function {dotted} runs what its arguments say")
 
 
+def field(r: Reading, body: Node, scope: Scope) -> None:
+    """`(x).f` is a field of x, or f(x) where x has none: PostgreSQL looks for a function of one argument. Nobody
+    sees from the text which, so it is the function, but for the columns of those that the policy allows."""
+    argument = body.get("arg", {})
+    called = strings(argument.get("FuncCall", {}).get("funcname", ()))
+    for name in strings(body.get("indirection", ())):
+        if name in r.table.effects or quoted(*called) not in r.allowed:
+            calls(r, (name,), [argument], scope)
+    r.push_all(body, scope)
+
+
+_OF_ROWS = {"delete": Mark.DELETE_ALL, "update": Mark.UPDATE_ALL}
+
+
+def _of_columns(arguments: list[Node]) -> bool:
+    """Whether a call is made for each row: `lo_unlink(oid) FROM pg_largeobject_metadata` deletes them all."""
+    return any(kind == "ColumnRef" for kind, _ in walk(arguments))
+
+
 def _set_config(r: Reading, arguments: list[Node], scope: Scope) -> None:
     r.barrier = True
     run = scope._replace(when=When.NOW) if scope.when is When.PLANNED else scope
-    setting = constant(arguments[0]) if arguments else None
+    setting = uncast(arguments[0]) if arguments else None
     if setting is None:
         r.effect("set", "", run)
         r.unknown("set_config of a setting that is not in the text")
         return
-    value = constant(arguments[1]) if len(arguments) > 1 else None
+    value = uncast(arguments[1]) if len(arguments) > 1 else None
     mark = settings.mark_of(setting, None if value is None else (value,))
     role = mark in (Mark.ROLE_CHANGE, Mark.ROLE_BACK)
     r.effect("role-change" if role else "set", setting.lower(), run, mark)
@@ -234,6 +268,7 @@ HANDLERS: dict[str, Handler] = {
     "PLAssignStmt": assignment,
     "RangeVar": range_var,
     "FuncCall": function,
+    "A_Indirection": field,
     "A_Expr": expression,
     "SubLink": sub_link,
     "SortBy": sort_by,

@@ -25,7 +25,8 @@ Lookup = Callable[[str], tuple[str, ...]]
 class When(IntEnum):
     NOW = 0
     PLANNED = 1  # EXPLAIN without ANALYZE: nothing changes, but planning runs immutable functions
-    DEFERRED = 2  # the text of a view, rule, policy or function
+    DEFERRED = 2  # the text of a rule, policy or function, whose making is a signal by itself
+    READ_LATER = 3  # the text of a view: not done yet, but marked as if it were
 
 
 class Scope(NamedTuple):
@@ -89,6 +90,8 @@ class Reading:
             self.effects["select", relation] = None
         else:
             self.later[effect, relation] = None
+            if scope.when is When.READ_LATER:
+                self.marks.update(marks)
 
     def unknown(self, reason: str) -> None:
         """What is done cannot be known from the text. The first reason is told."""
@@ -107,10 +110,10 @@ class Reading:
         if not schema and bare in scope.ctes:
             return
         name = self.relation(var)
-        if scope.when is not When.DEFERRED:
+        if scope.when not in (When.DEFERRED, When.READ_LATER):
             self.reads[name] = None
         self.effect("select", name, scope)
-        if is_catalog(schema, bare) and scope.when is When.NOW:
+        if is_catalog(schema, bare) and scope.when in (When.NOW, When.READ_LATER):
             self.marks.add(self.table.relations.get(bare, Mark.READS_CATALOG))
 
     def write(self, effect: str, var: Node, scope: Scope, *marks: Mark) -> str:

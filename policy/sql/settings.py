@@ -43,6 +43,8 @@ def mark_of(name: str, values: Sequence[str] | None) -> Mark:
         return Mark.LOGGING
     if name == "session_replication_role":  # replica: no triggers, no foreign keys
         return Mark.SETTING if value == "origin" else Mark.GUARD_OFF
+    if name == "event_triggers":
+        return Mark.SETTING if value in _TRUE else Mark.GUARD_OFF
     if name == "standard_conforming_strings":
         return Mark.SETTING if value in _TRUE else Mark.PARSING
     if name == "client_encoding":

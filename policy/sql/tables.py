@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from policy.sql.marks import Mark
 from policy.sql.reading import Handler, Reading, Scope
-from wire.postgres.grammar import Node, strings
+from wire.postgres.grammar import Node, strings, walk
 
 _ALTERS = {
     "AT_DropColumn": Mark.DROP_COLUMN,
@@ -39,6 +39,8 @@ def create_table(r: Reading, body: Node, scope: Scope) -> None:
 def alter_table(r: Reading, body: Node, scope: Scope) -> None:
     commands = [each.get("AlterTableCmd", {}) for each in body.get("cmds", ())]
     marks = {_ALTERS.get(each.get("subtype", "AT_AddColumn"), Mark.ALTER) for each in commands}
+    if any(each.get("subtype") == "AT_AlterColumnType" and _writes(each) for each in commands):
+        marks.add(Mark.UPDATE_ALL)
     r.effect("alter", r.relation(body.get("relation", {})), scope, *marks)
     for each in commands:
         parent = each.get("def", {}).get("RangeVar")  # INHERIT, NO INHERIT
@@ -46,6 +48,12 @@ def alter_table(r: Reading, body: Node, scope: Scope) -> None:
             _locks(r, "alter", parent, scope)
         else:
             r.push_all(each, scope)
+
+
+def _writes(command: Node) -> bool:
+    """USING makes every row's value anew, perhaps of nothing that was in it."""
+    using = command.get("def", {}).get("ColumnDef", {}).get("raw_default")
+    return using is not None and not any(kind == "ColumnRef" for kind, _ in walk(using))
 
 
 def constraint(r: Reading, body: Node, scope: Scope) -> None:

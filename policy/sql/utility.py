@@ -84,7 +84,8 @@ def create_table_as(r: Reading, body: Node, scope: Scope) -> None:
 
 def view(r: Reading, body: Node, scope: Scope) -> None:
     r.effect("create", r.relation(body.get("view", {})), scope, Mark.CREATE)
-    r.push(body.get("query"), scope.deferred())
+    # Whoever reads it later runs it, and nothing in their text says so: it is marked for all that it does.
+    r.push(body.get("query"), scope._replace(when=When.READ_LATER) if scope.when is When.NOW else scope.deferred())
 
 
 def rule(r: Reading, body: Node, scope: Scope) -> None:
@@ -142,9 +143,12 @@ def _body(r: Reading, language: str, source: Node, scope: Scope) -> None:
     elif language == "plpgsql":
         try:
             body = grammar.parse_plpgsql(scope.text)
+            hidden = bodies.hides_a_default(body, grammar.words(text))
         except grammar.Unparsable:
             r.unknown("a body that cannot be read")
             return
+        if hidden:
+            r.unknown("a default of a record, which cannot be read")
         for piece in bodies.pieces(body):
             if piece.text:
                 embedded(r, piece.text, piece.mode, scope)

@@ -199,6 +199,17 @@ def constant(node: Node) -> str | None:
     return None
 
 
+def uncast(node: Node) -> str | None:
+    """As `constant`, but only where no cast can make another text of it: 'role_x'::varchar(4) is 'role'."""
+    while "TypeCast" in node:
+        kind = node["TypeCast"].get("typeName", {})
+        names = strings(kind.get("names", ()))
+        if names not in (("text",), ("pg_catalog", "text")) or "arrayBounds" in kind:
+            return None
+        node = node["TypeCast"].get("arg", {})
+    return constant(node)
+
+
 _plain = re.compile(r"[a-z_][a-z0-9_]*").fullmatch
 
 

@@ -38,6 +38,8 @@ HELD = [
     "select 1; delete from job_log",
     "merge into job_log t using (select 1 a) s on true when matched then delete",
     "select im(1)",
+    "select (1).im",
+    "do $$declare r record := row(im(1)); begin null; end$$",
     "truncate job_log",
     "copy job_log to stdout",
 ]
