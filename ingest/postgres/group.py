@@ -4,7 +4,10 @@ A barrier (a command that may change settings) is sent, and nothing behind it is
 judged before the target has answered. Within a pipeline that needs a Flush of
 ours and a look at the settings, because the target reports them only at
 ReadyForQuery. A group with a command to hold goes nowhere until that is settled,
-so that nothing of it is upstream meanwhile.
+so that nothing of it is upstream meanwhile. But what may change the
+meaning of a name before it in its group goes first, and is answered: what is
+approved is what its names mean then. For the same reason it has to run right behind its Bind: a DROP finds its
+table when it runs.
 """
 
 from __future__ import annotations
@@ -96,13 +99,13 @@ async def _group(relay: Relay, messages: list[Message], hold: Hold) -> None:
     """Judge this group and send as much of it as may go; the rest stays in the inbox."""
     buffer = relay.inbox
     refusals: list[tuple[int, Refusal]] = []
-    barrier = False
+    barrier = changes = False
     relay.look_ahead()
     for index, message in enumerate(messages):
-        if barrier and message.kind in b"PBQF":
+        if barrier and message.kind in b"PBQF" or changes and _is_held(relay, message):
             await _barrier_in_pipeline(relay, messages[:index], buffer, refusals)
             return
-        refusal = await _judge(relay, message, hold)
+        refusal = await _judge(relay, message, hold, alone=_runs_next(messages, index))
         if message.kind == 0x45 and not refusals and not relay.skipping and (why := relay.suspended()) is not None:
             relay.fatal(why.sqlstate, why.message)  # of a portal that was bound before: no other answer stops its rows
             return
@@ -112,11 +115,27 @@ async def _group(relay: Relay, messages: list[Message], hold: Hold) -> None:
         verdict = message.verdict
         barrier = barrier or (verdict is not None and verdict.judgement.barrier)
         barrier = barrier or (message.kind == 0x45 and relay.portal_barrier(message))
+        # What was released goes before the next one waits, too: its approval was for now.
+        changes = changes or message.hold is not None or (message.kind == 0x45 and not relay.portal_keeps_names(message))
     _send(relay, messages, buffer, refusals)
     if barrier:
         await relay.settled()
         if relay.group_upstream and not relay.skipping:
             await resolve.look_at_settings(relay)
+
+
+def _is_held(relay: Relay, message: Message) -> bool:
+    verdict = relay.judge(message) if message.kind == 0x42 else None
+    return verdict is not None and verdict.judgement.decision is Decision.HOLD
+
+
+def _runs_next(messages: list[Message], index: int) -> bool:
+    """Whether this runs before anything else does: a Query, or a Bind whose portal is executed next."""
+    bound = messages[index]
+    if bound.kind != 0x42:
+        return True
+    behind = next((m for m in messages[index + 1 :] if m.kind != 0x44), None)
+    return behind is not None and behind.kind == 0x45 and behind.portal == bound.portal
 
 
 def _send(relay: Relay, messages: list[Message], buffer: bytes, refusals: list[tuple[int, Refusal]]) -> None:
@@ -135,8 +154,8 @@ async def _barrier_in_pipeline(
         await resolve.look_at_settings(relay)
 
 
-async def _judge(relay: Relay, message: Message, hold: Hold) -> Refusal | None:
-    """Why this message is refused, or None."""
+async def _judge(relay: Relay, message: Message, hold: Hold, *, alone: bool) -> Refusal | None:
+    """Why this message is refused, or None. `alone`: nothing else runs between it and its end."""
     limit = relay.capture.max_command
     if message.kind in b"QBF" and (suspended := relay.suspended()) is not None:
         return suspended
@@ -165,5 +184,7 @@ async def _judge(relay: Relay, message: Message, hold: Hold) -> Refusal | None:
         return None
     if verdict.judgement.decision is Decision.DENY:
         return refuse.denied_by_policy(verdict.judgement.rule)
+    if not alone:
+        return refuse.cannot_be_asked("its portal is not executed right behind its Bind")
     whole = relay.inbox[message.start : message.end]
     return await hold(relay, message, whole, not relay.group_upstream)

@@ -280,6 +280,11 @@ class Relay:
             not isinstance(b, Message) or b.verdict is None or b.verdict.judgement.barrier for b in bound
         )
 
+    def portal_keeps_names(self, message: Message) -> bool:
+        """Whether this Execute can change rows alone, and not what names mean."""
+        bound = self.ahead.portals(message.portal)
+        return bool(bound) and all(isinstance(b, Message) and b.verdict is not None and b.verdict.rows for b in bound)
+
     @property
     def unsupported(self) -> bool:
         """Settings under which the target reads a text otherwise than the judge."""

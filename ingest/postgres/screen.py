@@ -31,6 +31,7 @@ class Verdict:
     plain: bool  # allow, no barrier, prepares and runs nothing by name: nothing to do but forward
     read_only: bool
     uses: bool  # the transaction holds something once it ran
+    rows: bool  # it reads and changes rows alone: every name means what it did before
 
 
 class NotUtf8(ValueError):
@@ -86,6 +87,9 @@ class Screen:
         self._known.keep(key, verdict, len(key))
 
 
+_OF_ROWS = frozenset(("select", "insert", "update", "delete", "lock", "copy-in", "copy-out"))
+
+
 def made(judgement: Judgement) -> Verdict:
     return Verdict(
         judgement,
@@ -98,6 +102,7 @@ def made(judgement: Judgement) -> Verdict:
         ),
         read_only=judgement.read_only,
         uses=judgement.transaction is not TransactionStep.HARMLESS,
+        rows=judgement.complete and all(each.effect in _OF_ROWS for each in judgement.effects),
     )
 
 

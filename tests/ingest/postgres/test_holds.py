@@ -282,9 +282,9 @@ def test_held_with_its_values_before_bind_goes_upstream(bench: Any, table: Any, 
     size = table.log_size()
     values, oids = ((b"0",), (INT4,)) if "$1" in text else ((), ())
     with psycopg.connect(bench.url(), autocommit=True) as c:
-        send(c, wire.parse(text.encode(), b"", oids), wire.bind(values=values), wire.FLUSH)
+        send(c, wire.parse(text.encode(), b"", oids), wire.bind(values=values), wire.execute(), wire.FLUSH)
         waits_until(lambda: bench.journal.of(FrameKind.REFUSED))
-        send(c, wire.execute(), wire.SYNC)
+        send(c, wire.SYNC)
         assert "42501" in errors(answers(c))
         assert c.execute("select 1").fetchone() == (1,)
     [held] = bench.journal.of(FrameKind.HOLD)

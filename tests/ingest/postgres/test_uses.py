@@ -70,7 +70,6 @@ ENDS = [
     ("in one pipeline that fails in a block", [[*BEGIN, P, B, E, *OTHER, *COMMIT, S], simple("rollback")], Over.UNDONE),
     ("with another that fails, outside of a block", [[P, B, E, *OTHER, S]], Over.KEPT),  # undone, but not for certain
     ("alone, and it fails", [simple("drop table job_log")], Over.UNDONE),
-    ("bound and never executed", [[P, B, S]], Over.KEPT),
     ("gives rows", [simple("begin"), simple(DELETE + " returning a"), simple("rollback")], Over.KEPT),
     ("may do anything", [simple("begin"), simple("do $$ begin delete from job_log; end $$"), simple("rollback")],
      Over.KEPT),
