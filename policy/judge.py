@@ -19,7 +19,7 @@ from policy.sql import effects as sql
 from policy.sql.reading import Lookup
 from schemas.judging import Judgement, SessionFacts
 
-ENGINE = "sql2"
+ENGINE = "sql3"
 """The version of this judging, for `Exchange.engine`: raised when equal commands may be judged otherwise."""
 
 

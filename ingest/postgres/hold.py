@@ -165,7 +165,7 @@ class Desk:
         judgement = message.verdict.judgement if message.verdict else None
         if judgement is None or judgement.approvers is None or not judgement.approvers.any_values:
             return None
-        if not judgement.literal_blind:
+        if not judgement.literal_blind or b'&"' in message.text:  # a constant, UESCAPE's, says what U&"name" is
             return None
         binds = len(wire.parse_bind(whole[HEADER:]).values) if message.kind == 0x42 else 0
         normal = normalise(message.text.decode("utf-8"))  # the judge read it, so it scans

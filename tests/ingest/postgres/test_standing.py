@@ -272,3 +272,16 @@ def test_where_the_gateways_rule_has_no_glass_none_is_broken(make_bench: Any, ta
     step = Step(make_bench(policy("reason_required: false"), reviewed=False))
     step.say = glass
     assert Flaw.VOTES.value in run(step.bench, NTH.format(1))
+
+
+def test_any_values_are_not_the_constant_that_says_what_a_name_is(make_bench: Any, table: Any) -> None:
+    """The character behind UESCAPE is a constant, and decides which column it is."""
+    with psycopg.connect(table.url(), autocommit=True) as c:
+        c.execute('alter table job_log add "!0061" int default 0')
+    bench = make_bench(policy(), reviewed=False)
+    both = standing(shape=True)
+    step = Step(bench, say=both)
+    assert run(bench, "delete from job_log where u&\"!0061\" uescape '!' = 1") == ""
+    step.say = lambda first, held: replace(both(first, held), use=2)
+    assert run(bench, "delete from job_log where u&\"!0061\" uescape '#' = 0") != ""
+    assert rows(table) == 8
