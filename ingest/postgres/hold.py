@@ -375,9 +375,11 @@ class Desk:
 
 
 async def _resolved(relay: Relay, judgement: Judgement) -> resolve.Meaning:
-    """What the command's names mean in the session now: relations, and what EXECUTE or FETCH runs by name."""
+    """What the command's names mean in the session now: relations, functions that are not known, and what EXECUTE or
+    FETCH runs by name."""
     found = await resolve.facts(relay, judgement.names)
-    claims = found.claims
+    called = dict.fromkeys(e.relation for e in judgement.effects if e.effect in ("unknown", "call") and e.relation)
+    claims = found.claims + await resolve.functions(relay, tuple(called))
     for name in judgement.executes:
         texts = relay.texts(name)
         if len(texts) != 1:

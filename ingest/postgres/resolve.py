@@ -27,6 +27,7 @@ _FACTS = (
 _SETTINGS = (
     b"SELECT pg_catalog.current_setting('standard_conforming_strings'), pg_catalog.current_setting('client_encoding')"
 )
+_FUNCTION = b"SELECT pg_catalog.to_regproc($1)::pg_catalog.oid::pg_catalog.text"
 MOST_NAMES = 64
 TEXT = 25
 
@@ -59,6 +60,14 @@ async def facts(relay: Relay, names: tuple[str, ...]) -> Meaning:
     claims += [Claim(f"relation {n}", f"{row[4]} {row[5]}") for n, row in zip(names, rows, strict=False)]
     sizes = tuple(RelationSize(n, int(row[6])) for n, row in zip(names, rows, strict=False) if row[6] not in ("", "0"))
     return Meaning(tuple(claims), sizes)
+
+
+async def functions(relay: Relay, names: tuple[str, ...]) -> tuple[Claim, ...]:
+    """Which functions and procedures these are, but for those that have several of their name. Raises CannotResolve."""
+    if len(names) > MOST_NAMES:
+        raise CannotResolve("it names too many functions")
+    rows = await _ask(relay, _FUNCTION, [(name.encode(),) for name in names], (TEXT,)) if names else []
+    return tuple(Claim(f"function {n}", row[0]) for n, row in zip(names, rows, strict=True))
 
 
 async def look_at_settings(relay: Relay) -> None:

@@ -128,3 +128,28 @@ def test_an_approved_command_does_not_wait_for_the_next_one(bench: Any, tables: 
     with psycopg.connect(bench.url(), autocommit=True) as c:
         assert errors(say(c, ran("drop table scratch"), ran("drop table customers_2"), wire.SYNC)) == []
     assert precious(tables) == 2
+
+
+@pytest.mark.parametrize("sql", ["select harmless(1)", "call harmful(1)"])
+def test_a_function_is_not_another_by_the_time_of_its_approval(bench: Any, tables: Any, sql: str) -> None:
+    """Renaming is allowed; whoever waits for an approval may do it meanwhile, in another session."""
+    kind = "procedure" if sql.startswith("call") else "function"
+    returns = "" if kind == "procedure" else "returns int"
+    last = "" if kind == "procedure" else "; select 1"
+    name = sql.split()[1].partition("(")[0]
+    with psycopg.connect(tables.url(), autocommit=True) as other:
+        for made, does in ((name, "insert into scratch values (1)"), ("swapped", "drop table customers")):
+            other.execute(f"create {kind} {made}(int) {returns} language sql as $${does}{last}$$")  # type: ignore[arg-type]
+
+    def decide(held: Any) -> bool:
+        with psycopg.connect(tables.url(), autocommit=True) as other:
+            other.execute(f"alter {kind} {name}(int) rename to asked")  # type: ignore[arg-type]
+            other.execute(f"alter {kind} swapped(int) rename to {name}")  # type: ignore[arg-type]
+        return True
+
+    bench.grants.decide = decide
+    with psycopg.connect(bench.url(), autocommit=True) as c, pytest.raises(psycopg.Error, match="changed since"):
+        c.execute(sql)  # type: ignore[arg-type]
+    assert precious(tables) == 2
+    with psycopg.connect(tables.url(), autocommit=True) as other:
+        other.execute(f"drop {kind} {name}(int); drop {kind} asked(int)")  # type: ignore[arg-type]
