@@ -102,7 +102,7 @@ async def _group(relay: Relay, messages: list[Message], hold: Hold) -> None:
     barrier = changes = False
     relay.look_ahead()
     for index, message in enumerate(messages):
-        if barrier and message.kind in b"PBQF" or changes and _is_held(relay, message):
+        if (barrier and message.kind in b"PBQF") or (changes and _is_held(relay, message)):
             await _barrier_in_pipeline(relay, messages[:index], buffer, refusals)
             return
         refusal = await _judge(relay, message, hold, alone=_runs_next(messages, index))
@@ -116,7 +116,8 @@ async def _group(relay: Relay, messages: list[Message], hold: Hold) -> None:
         barrier = barrier or (verdict is not None and verdict.judgement.barrier)
         barrier = barrier or (message.kind == 0x45 and relay.portal_barrier(message))
         # What was released goes before the next one waits, too: its approval was for now.
-        changes = changes or message.hold is not None or (message.kind == 0x45 and not relay.portal_keeps_names(message))
+        changes = changes or message.hold is not None
+        changes = changes or (message.kind == 0x45 and not relay.portal_keeps_names(message))
     _send(relay, messages, buffer, refusals)
     if barrier:
         await relay.settled()

@@ -9,7 +9,7 @@ from policy.sql import settings
 from policy.sql.marks import Mark
 from policy.sql.reading import Handler, Reading, Scope, When, is_catalog
 from policy.sql.shape import crosses, depends_on_constants, narrows
-from wire.postgres.grammar import Node, constant, quoted, strings, uncast, walk
+from wire.postgres.grammar import Node, quoted, strings, uncast, walk
 
 _READERS = frozenset(("SelectStmt", "ExplainStmt", "CopyStmt", "DoStmt", "several"))
 _NAMED_OPERATORS = frozenset(("AEXPR_OP", "AEXPR_OP_ANY", "AEXPR_OP_ALL"))
