@@ -175,7 +175,7 @@ def calls(r: Reading, name: tuple[str, ...], arguments: list[Node], scope: Scope
         r.barrier = True
         r.unknown(f"function {dotted} is not a known one of PostgreSQL")
         return
-    marks = (known.mark,) if known.mark else ()
+    marks: tuple[Mark, ...] = (known.mark,) if known.mark else ()
     if known.relation == "pg_largeobject" and known.effect in _OF_ROWS:
         marks += (_OF_ROWS[known.effect],) if _of_columns(arguments) else ()
     r.effect(known.effect, known.relation, run, *marks)
