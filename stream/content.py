@@ -229,7 +229,7 @@ def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
         "tag": tag(masking, raw),
         "error": told(masking, raw.error) if raw.error else None,
         "notices": [told(masking, notice) for notice in raw.notices],
-        "excerpt": raw.excerpt or cut,
+        "excerpt": raw.partial or cut,
     }
 
 
@@ -246,7 +246,7 @@ def _copied(masking: Masking, raw: RawExchange) -> tuple[list[str], bool]:
         if masking.hides:
             shown.append(masking.hidden(data))
             continue
-        whole = nth < done and raw.result is Result.EXECUTED and not raw.excerpt
+        whole = nth < done and raw.result is Result.EXECUTED and not raw.partial
         masked = masking.copied(_shapes_of(masking, raw.text), data, whole)
         shown += masked.rows
         cut = cut or masked.cut

@@ -38,6 +38,7 @@ class RawExchange:
     sqlstate: str = ""
     row_count: int = 0
     size: int = 0
+    sent: int = 0  # bytes of copy data from the client, whether a COPY asked for them or not
     excerpt: bool = False
     ended_us: int = 0
     result: Result = Result.UNKNOWN
@@ -56,6 +57,17 @@ class RawExchange:
         """Copy data: a piece of the stream, cut wherever its sender liked. Kept up to the first that has no room."""
         if payload and self.room(len(payload)):
             self.copied.append(payload)
+
+    def copy_sent(self, payload: bytes) -> None:
+        """The client's. They have room of their own: else they would take it from an answer that asked for none."""
+        self.sent += len(payload)
+        if payload and self.sent <= MOST_CAPTURED:
+            self.copied.append(payload)
+
+    @property
+    def partial(self) -> bool:
+        """Whether something of what was sent or answered is counted and not kept."""
+        return self.excerpt or self.sent > MOST_CAPTURED
 
     def copy_ended(self) -> None:
         if len(self.copied) < MOST_CAPTURED:

@@ -41,7 +41,8 @@ class Captured:
 
 def dump(s: Session) -> bytes:
     """All but the answers of open exchanges, which `part` gives. The same session gives the same bytes."""
-    pool = {raw.number: raw for raw in (*s.portals.values(), *s.bound.values(), *(raw for raw, _ in s.open))}
+    binding = (raw for raw, _ in s.binding.values())
+    pool = {raw.number: raw for raw in (*s.portals.values(), *binding, *s.bound.values(), *(raw for raw, _ in s.open))}
     described = _Columns()
     plain = {
         "v": VERSION,
@@ -136,6 +137,8 @@ def _session(plain: dict[str, Any]) -> Session:
             operation = s.tell_client(kind, raws.get(number), name=_u(name), portal=_u(portal))
             if number and operation is not None:
                 operations[number] = operation
+                if kind == "B":
+                    s.binding[operation.portal] = raws[number], operation
         else:
             s.tell_server(kind, _u(name))
     s.parsing = Parsing.load(plain.get("parsing"), _parses(s))
@@ -183,14 +186,14 @@ def _raw(r: RawExchange, described: _Columns) -> dict[str, Any]:
         "notices": [_b(notice) for notice in r.notices],
         "tags": [_b(tag) for tag in r.tags],
         "error": [_b(r.error), r.sqlstate],
-        "counts": [r.row_count, r.size, r.excerpt, r.ended_us, r.result.value],
+        "counts": [r.row_count, r.size, r.excerpt, r.ended_us, r.result.value, r.sent],
     }
 
 
 def _raw_back(p: dict[str, Any], described: list[tuple[Column, ...]]) -> RawExchange:
     number, kind, text, started = p["head"]
     decision, rule, hold, refused = p["judged"]
-    rows, size, excerpt, ended, result = p["counts"]
+    rows, size, excerpt, ended, result, *sent = p["counts"]  # an earlier release had no `sent`
     bind_formats, param_oids, result_formats = p["formats"]
     return RawExchange(
         number=number,
@@ -213,6 +216,7 @@ def _raw_back(p: dict[str, Any], described: list[tuple[Column, ...]]) -> RawExch
         sqlstate=p["error"][1],
         row_count=rows,
         size=size,
+        sent=sum(sent),
         excerpt=excerpt,
         ended_us=ended,
         result=Result(result),

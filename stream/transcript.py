@@ -13,6 +13,10 @@ gateway's own machine. Rules:
 6. What the Dialogue cannot follow leaves the session's open exchanges unknown, and the
    session is read again from its next CONTEXT that is idle.
 7. A new boot cuts every session of an earlier one: open exchanges unknown, closed as cut.
+8. A client's message that does not keep to the protocol is answered with an error, and its session goes on: it is a
+   command too, on record as far as it can be read.
+9. What a portal's name means changes when its Bind is answered, not when it is sent. What SQL declares may bear any
+   name that was closed before: behind it, none is known.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from schemas.records import (
     CloseReason,
     CommandKind,
     Decided,
+    Decision,
     Elided,
     HeldCommand,
     HoldGone,
@@ -98,7 +103,8 @@ class Session:
     number: int = 0
     dialogue: Dialogue = field(default_factory=Dialogue)
     open: list[tuple[RawExchange, Operation]] = field(default_factory=list)
-    portals: dict[bytes, RawExchange] = field(default_factory=dict)
+    portals: dict[bytes, RawExchange] = field(default_factory=dict)  # by name: the last Bind that worked
+    binding: dict[bytes, tuple[RawExchange, Operation]] = field(default_factory=dict)  # the last that was sent
     bound: dict[int, RawExchange] = field(default_factory=dict)  # Binds whose Execute has not come
     statements: dict[bytes, Statement] = field(default_factory=dict)  # this segment's
     parsing: Parsing = field(default_factory=Parsing)
@@ -129,8 +135,16 @@ class Session:
             self.statements[operation.name] = made
             self.described.pop(operation.name, None)
 
-    def settle(self, raw: RawExchange) -> None:
+    def origin(self, portal: bytes) -> RawExchange | None:
+        """What an Execute of this name, sent now, runs if all goes well."""
+        raw, operation = self.binding.get(portal[:LONGEST_NAME], (None, None))
+        if operation is not None and operation.outcome is Outcome.OWED:
+            return raw
+        return self.portals.get(portal[:LONGEST_NAME])
+
+    def settle(self, raw: RawExchange, portal: bytes) -> None:
         """Its Bind was answered, so every Parse before it was: what it runs is known."""
+        self.portals[portal] = raw
         known, made = self.parsing.settled(raw.number, raw.statement)
         if known:
             raw.text = made.text.encode() if made else b""
@@ -158,6 +172,7 @@ class Session:
         if self.dialogue.is_idle:
             self.log.clear()
             self.parsing.clear()
+            self.binding.clear()
         elif kind not in "NSAd":
             told = Told(False, kind, payload if kind == "Z" else b"")
             if not (kind == "D" and self.log and self.log[-1] == told):
@@ -242,6 +257,9 @@ class Transcript:
             case FrameKind.STATEMENT:
                 statement = _record(frame, Statement)
                 name = statement.name.encode()[:LONGEST_NAME]
+                known = session.statements.get(name)
+                if known is None or known.text != statement.text:
+                    session.described.pop(name, None)
                 session.statements[name] = statement
                 if statement.row_description:
                     session.described[name] = m.parse_row_description(_payload(statement.row_description))
@@ -344,6 +362,7 @@ class Transcript:
         session.open.clear()
         session.bound.clear()
         session.portals.clear()
+        session.binding.clear()
         session.log.clear()
         session.parsing = Parsing()
         session.dialogue = Dialogue()
@@ -363,7 +382,11 @@ class Transcript:
         try:
             found, rest = cut(frame.data)
             for kind, start, end in found:
-                made = self._message(session, chr(kind), frame.data[start + HEADER : end], frame.micros)
+                payload = frame.data[start + HEADER : end]
+                try:
+                    made = self._message(session, chr(kind), payload, frame.micros)
+                except m.Malformed:
+                    made = self._malformed(session, chr(kind), payload, frame.micros)
                 if made is not None:
                     if start in decided:
                         made.decision, made.rule = decided[start].decision, decided[start].rule
@@ -402,7 +425,7 @@ class Transcript:
                     session.tell_client(kind, portal=b"P" + name)
             case "d":
                 if session.open:
-                    session.open[-1][0].copy(payload)  # of the command sent last, whatever is unanswered before it
+                    session.open[-1][0].copy_sent(payload)  # of the command sent last, whatever is unanswered before it
             case "c" | "f":
                 if session.open:
                     session.open[-1][0].copy_ended()
@@ -410,6 +433,20 @@ class Transcript:
             case _:
                 session.tell_client(kind)
         return None
+
+    def _malformed(self, session: Session, kind: str, payload: bytes, micros: int) -> RawExchange | None:
+        """The target answers it with an error, and the session goes on (rule 8). Nothing was told of it yet."""
+        first, _, rest = payload.partition(b"\0")
+        match kind:
+            case "Q":
+                return self._begin(session, kind, RawExchange(0, CommandKind.SIMPLE, first, micros))
+            case "B":
+                return self._bind(session, m.Bind(first, rest.partition(b"\0")[0], (), (), ()), micros)
+            case "E":
+                return self._execute(session, first, micros)
+            case _:
+                session.tell_client(kind, name=first if kind == "P" else b"")
+                return None
 
     def _begin(
         self, session: Session, kind: str, raw: RawExchange, name: bytes = b"", portal: bytes = b""
@@ -439,22 +476,20 @@ class Transcript:
         )
         self._begin(session, "B", raw, bound.statement, bound.portal)
         session.parsing.bound(raw.number, name, session.statements.get(name))
-        session.portals[bound.portal[:LONGEST_NAME]] = raw
+        session.binding[bound.portal[:LONGEST_NAME]] = session.open[-1]
         session.bound[raw.number] = raw
         return raw
 
     def _execute(self, session: Session, portal: bytes, micros: int) -> RawExchange | None:
-        origin = session.portals.get(portal[:LONGEST_NAME])
+        origin = session.origin(portal)
         if origin is not None and session.bound.pop(origin.number, None) is not None:
             operation = session.tell_client("E", origin, portal=portal)
             if operation is None:
                 raise RemoteFault("an Execute that is owed no answer")
             session.open = [(raw, operation if raw is origin else op) for raw, op in session.open]
             return None
-        again = RawExchange(0, CommandKind.RESUME, origin.text if origin else b"", micros)
-        if origin is not None:
-            again.columns, again.decision, again.rule = origin.columns, origin.decision, origin.rule
-            again.result_formats = origin.result_formats
+        again = RawExchange(0, CommandKind.RESUME, b"", micros)
+        _resumes(again, origin)
         return self._begin(session, "E", again, portal=portal)
 
     # --- the target's side ----------------------------------------------------------------
@@ -479,8 +514,13 @@ class Transcript:
         raw = operation.tag if operation is not None else None
         if kind == "1" and operation is not None:
             session.parsed(operation)
-        if kind == "2" and isinstance(raw, RawExchange):
-            session.settle(raw)
+        if operation is not None and isinstance(raw, RawExchange):
+            if kind == "2":
+                session.settle(raw, operation.portal)
+            elif raw.kind is CommandKind.RESUME and not (raw.row_count or raw.tags or raw.excerpt):
+                _resumes(raw, session.portals.get(operation.portal))  # by now it is known
+            if kind == "C" and payload.startswith(_DECLARING):
+                session.portals.clear()
         if kind == "N":
             raw = session.speaks()
         if kind == "T" and operation is not None:
@@ -496,8 +536,9 @@ class Transcript:
                 found.columns = columns
         elif operation.kind == "D":
             session.described[operation.name] = columns
+            made = session.statements.get(operation.name)
             for raw in session.bound.values():
-                if raw.statement == operation.name:
+                if raw.statement == operation.name and made is not None and made.text.encode() == raw.text:
                     raw.columns = columns
         elif isinstance(operation.tag, RawExchange):
             operation.tag.columns = columns
@@ -533,6 +574,8 @@ class Transcript:
             return self._fault(session, frame.micros)
         if operation is not None and isinstance(operation.tag, RawExchange):
             operation.tag.excerpt = True
+            if frame.data[:1] == b"E":
+                operation.tag.sqlstate = _sqlstate(frame.data[HEADER:])
         return []
 
     def _elided(self, session: Session, elided: Elided) -> None:
@@ -541,6 +584,20 @@ class Transcript:
             raw.row_count += elided.rows
             raw.size += elided.size
             raw.excerpt = True
+
+
+_DECLARING = (b"DECLARE CURSOR\0", b"DO\0", b"CALL\0")
+"""Commands that may give a name to another cursor (rule 9)."""
+
+
+def _resumes(raw: RawExchange, origin: RawExchange | None) -> None:
+    """`raw` runs what `origin` bound, None for what nobody here knows."""
+    if origin is None:
+        raw.text, raw.columns, raw.result_formats = b"", (), ()
+        raw.decision, raw.rule = Decision.ALLOW, ""
+    else:
+        raw.text, raw.columns, raw.result_formats = origin.text, origin.columns, origin.result_formats
+        raw.decision, raw.rule = origin.decision, origin.rule
 
 
 def _take(raw: RawExchange, kind: str, payload: bytes) -> None:
@@ -559,10 +616,16 @@ def _take(raw: RawExchange, kind: str, payload: bytes) -> None:
             raw.tags.append(payload.rstrip(b"\0"))
         case "E":
             raw.error = payload
-            raw.sqlstate = dict(m.parse_fields(payload).fields).get("C", b"").decode("ascii", "replace")[:5]
+            raw.sqlstate = _sqlstate(payload)
         case "N":
             if raw.room(len(payload)):
                 raw.notices.append(payload)
+
+
+def _sqlstate(fields: bytes) -> str:
+    """Of an error, or of the beginning of one."""
+    codes = (each[1:] for each in fields.split(b"\0") if each[:1] == b"C")
+    return next(codes, b"").decode("ascii", "replace")[:5]
 
 
 def _record(frame: Frame, kind: type[R]) -> R:

@@ -121,6 +121,7 @@ async def _group(relay: Relay, messages: list[Message], hold: Hold) -> None:
     _send(relay, messages, buffer, refusals)
     if barrier:
         await relay.settled()
+        relay.dialogue.forget_portals()
         if relay.group_upstream and not relay.skipping:
             await resolve.look_at_settings(relay)
 
@@ -151,6 +152,7 @@ async def _barrier_in_pipeline(
 ) -> None:
     _send(relay, messages, buffer, refusals)
     await relay.settled()
+    relay.dialogue.forget_portals()
     if not relay.skipping and not relay.ended:
         await resolve.look_at_settings(relay)
 

@@ -569,13 +569,16 @@ class Relay:
     def _large(self, kind: int, length: int, data: bytes) -> None:
         """A message larger than what is captured: its head is recorded, the rest counted, all forwarded."""
         self.mark()
-        if kind == 0x44:
-            self.dialogue.server("D")
-        elif kind not in b"dENA":
+        if kind in b"DE":
+            self.dialogue.server(chr(kind))
+        elif kind not in b"dNA":
             raise RemoteFault("message too large")
+        if kind == 0x45 and self.uses:
+            self.uses.error()
         self._answered += length
         self.journal.put(self.number, FrameKind.SERVER_HEAD, data)
-        self._uncaptured.begin()
+        if kind in b"Dd":
+            self._uncaptured.begin()
         self.client.write(data)
 
     def _large_body(self, data: bytes) -> None:

@@ -26,7 +26,7 @@ class Uncaptured:
         self.add(data)
 
     def begin(self) -> None:
-        """One whose head is captured: its body follows by `add`."""
+        """A row whose head is captured: its body follows by `add`."""
         self._rows += 1
 
     def add(self, data: bytes) -> None:

@@ -187,6 +187,10 @@ class Dialogue:
                 found = [op.tag] if op.group == group else [*found, op.tag]
         return tuple(found)
 
+    def forget_portals(self) -> None:
+        """What ran may have closed them, and declared a cursor under a name of theirs."""
+        self._portals.clear()
+
     # --- what the target sends ------------------------------------------------------
 
     def server(self, kind: str, payload: bytes = b"") -> Operation | None:

@@ -1,6 +1,6 @@
 """The messages that somebody here reads or writes, as frozen types.
 
-`parse_*` take a payload (what follows the header) and raise RemoteFault; `encode`
+`parse_*` take a payload (what follows the header) and raise Malformed; `encode`
 functions give whole messages. Types that carry traffic show lengths only.
 """
 
@@ -14,6 +14,10 @@ from wire.postgres.reader import RemoteFault
 
 MOST_FIELDS = 65_535
 _ENDS_EARLY, _TOO_LONG = "a message ends before its fields do", "a message is longer than its fields"
+
+
+class Malformed(RemoteFault):
+    """One message whose fields are not as its type wants them; those around it may be."""
 
 
 def frame(kind: str, payload: bytes = b"") -> bytes:
@@ -31,7 +35,7 @@ class _Payload:
 
     def take(self, n: int) -> bytes:
         if n < 0 or len(self.data) - self.at < n:
-            raise RemoteFault(_ENDS_EARLY)
+            raise Malformed(_ENDS_EARLY)
         self.at += n
         return self.data[self.at - n : self.at]
 
@@ -50,14 +54,14 @@ class _Payload:
     def cstring(self) -> bytes:
         end = self.data.find(b"\0", self.at)
         if end < 0:
-            raise RemoteFault("a text in a message has no end")
+            raise Malformed("a text in a message has no end")
         found = self.data[self.at : end]
         self.at = end + 1
         return found
 
     def done(self) -> None:
         if self.at != len(self.data):
-            raise RemoteFault(_TOO_LONG)
+            raise Malformed(_TOO_LONG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +130,22 @@ def parse_parse(payload: bytes) -> Parse:
 def parse_bind(payload: bytes) -> Bind:
     source = _Payload(payload)
     portal, statement = source.cstring(), source.cstring()
-    codes = _format_codes(source)
+    codes = _codes(source)
     count = source.uint16()
     values, source.at = _values(source.data, source.at, count)
-    results = _format_codes(source)
+    results = _codes(source)  # which the target looks at for each column: a command without any runs with any code
     source.done()
     return Bind(portal, statement, tuple(values), _spread(codes, len(values)), results)
 
 
+def _codes(source: _Payload) -> tuple[int, ...]:
+    return tuple(source.int16() for _ in range(source.uint16()))
+
+
 def _format_codes(source: _Payload) -> tuple[int, ...]:
-    codes = tuple(source.int16() for _ in range(source.uint16()))
+    codes = _codes(source)
     if any(c not in (0, 1) for c in codes):
-        raise RemoteFault("a format code is neither text nor binary")
+        raise Malformed("a format code is neither text nor binary")
     return codes
 
 
@@ -146,7 +154,7 @@ def _spread(codes: tuple[int, ...], count: int) -> tuple[int, ...]:
     if len(codes) == count:
         return codes
     if len(codes) > 1:
-        raise RemoteFault("format codes do not fit the values")
+        raise Malformed("format codes do not fit the values")
     return (codes[0] if codes else 0,) * count
 
 
@@ -157,7 +165,7 @@ def parse_named(payload: bytes) -> tuple[str, bytes]:
     name = source.cstring()
     source.done()
     if kind not in (b"S", b"P"):
-        raise RemoteFault("neither a statement nor a portal")
+        raise Malformed("neither a statement nor a portal")
     return kind.decode(), name
 
 
@@ -195,10 +203,10 @@ def _row_description(payload: bytes) -> tuple[Column, ...]:
 
 def parse_data_row(payload: bytes) -> tuple[bytes | None, ...]:
     if len(payload) < 2:
-        raise RemoteFault(_ENDS_EARLY)
+        raise Malformed(_ENDS_EARLY)
     values, at = _values(payload, 2, int.from_bytes(payload[:2], "big"))
     if at != len(payload):
-        raise RemoteFault(_TOO_LONG)
+        raise Malformed(_TOO_LONG)
     return tuple(values)
 
 
@@ -209,9 +217,9 @@ def _values(data: bytes, at: int, count: int) -> tuple[list[bytes | None], int]:
         start = at + 4
         length = int.from_bytes(data[at:start], "big", signed=True)
         if len(data) < start or len(data) - start < length:
-            raise RemoteFault(_ENDS_EARLY)
+            raise Malformed(_ENDS_EARLY)
         if length < -1:
-            raise RemoteFault("a value has a negative length")
+            raise Malformed("a value has a negative length")
         at = start if length == -1 else start + length
         values.append(None if length == -1 else data[start:at])
     return values, at
@@ -243,7 +251,7 @@ def parse_parameter_description(payload: bytes) -> tuple[int, ...]:
 def parse_key_data(payload: bytes) -> tuple[int, bytes]:
     """(process id, cancel key of 4 to 256 bytes)."""
     if not 8 <= len(payload) <= 260:
-        raise RemoteFault("a cancel key of impossible length")
+        raise Malformed("a cancel key of impossible length")
     return int.from_bytes(payload[:4], "big"), payload[4:]
 
 
