@@ -30,8 +30,10 @@ _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v
 _ESCAPED = {plain.decode(): "\\" + letter.decode() for letter, plain in _LETTERS.items()} | {"\\": "\\\\"}
 _SPACES = str.maketrans("", "", "\t\r\n")
 
-Mask = Callable[[str, str | Names], tuple[str | None, tuple[Found, ...], int, tuple[Found, ...]]]
-"""(text, name of its column) -> (masked, what was found, places withheld, what failed)."""
+Mask = Callable[
+    [str, str | Names], tuple[str | None, tuple[Found, ...], int, tuple[Found, ...], tuple[tuple[str, str], ...]]
+]
+"""(text, name of its column) -> (masked, what was found, places withheld, what failed, what its name hid)."""
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class Values:
     failed: Counter[str] = field(default_factory=Counter)
 
     def masked(self, text: str, name: Names = ()) -> str:
-        shown, found, withheld, failed = self.mask(text, name)
+        shown, found, withheld, failed, _ = self.mask(text, name)
         for each in found:
             self.found[each.type] += each.count
         for each in failed:

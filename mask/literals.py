@@ -174,7 +174,8 @@ class _Statement:
             return written
         one = Finding(0, len(text), kind, text, action is FieldAction.WITHHOLD)
         self._counts.add((Replaced(0, len(text), one, (kind,)),))
-        return _quoted(self._tokens.of(one))
+        self._counts.hidden[text] = shown = self._tokens.of(one)
+        return _quoted(shown)
 
     def _text(self, written: str, text: str) -> str:
         places = self._search.all(text)

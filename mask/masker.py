@@ -42,6 +42,8 @@ class Masked(NamedTuple):
     found: tuple[Found, ...] = ()
     withheld: int = 0
     failed: tuple[Found, ...] = ()
+    hidden: tuple[tuple[str, str], ...] = ()
+    """What was replaced for its name alone, and by what: no detector would know it where it is said again."""
 
 
 class Copied(NamedTuple):
@@ -100,7 +102,7 @@ class Masker:
 
     def speaks_of(self, text: str) -> bool:
         """Whether names in this text may have a say: see `Fields.speaks_of`."""
-        return self._fields.speaks_of(text)
+        return self._fields.hides or self._fields.speaks_of(text)  # what nobody names may be hidden, too
 
     def unreadable(self, raw: bytes) -> Masked:
         """What is no text, or of a type that nobody reads here: withheld."""
@@ -111,7 +113,7 @@ class Masker:
         try:
             counts = Counts()
             shown = literals.mask_sql(sql, self._search, self._tokens, counts)
-            return Masked(shown, counts.found(), counts.withheld)
+            return Masked(shown, counts.found(), counts.withheld, hidden=tuple(counts.hidden.items()))
         except Exception as e:  # noqa: BLE001
             return self._withheld(sql, e)
 
@@ -144,7 +146,8 @@ class Masker:
             return Masked(text)
         withhold = ruling.action is FieldAction.WITHHOLD
         one = Finding(0, len(text), ruling.kind, text, withhold)
-        return Masked(self._tokens.of(one), (Found(ruling.kind, 1),), int(withhold))
+        shown = self._tokens.of(one)
+        return Masked(shown, (Found(ruling.kind, 1),), int(withhold), hidden=((text, shown),))
 
     def _replaced(self, text: str, places: list[Replaced]) -> Masked:
         if not places:

@@ -28,6 +28,8 @@ class Counts:
 
     kinds: dict[Kind, int] = field(default_factory=dict)
     withheld: int = 0
+    hidden: dict[str, str] = field(default_factory=dict)
+    """What was replaced for its name alone, and by what."""
 
     def add(self, places: Iterable[Replaced]) -> Counts:
         for each in places:

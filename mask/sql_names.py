@@ -9,6 +9,7 @@ compared with names it alone: `UPDATE t SET ssn = (SELECT ssn FROM u WHERE id = 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
@@ -32,6 +33,13 @@ from mask.sql_origins import (
 )
 from wire.postgres.grammar import LiteralKind, Node, Tree, Unparsable, constant, literals, strings, unwrap
 
+_COMPARING = frozenset(
+    "starts_with strpos position texteq textne text_lt text_gt bpchareq bpcharne textlike textnlike texticlike like ilike "
+    "notlike regexp_match regexp_matches regexp_like regexp_count regexp_instr regexp_replace replace levenshtein "
+    "levenshtein_less_equal similarity word_similarity strict_word_similarity".split()
+)
+"""Functions that ask how one argument is like another."""
+_SIGN = re.compile(r"-\s*")  # a number's place in the tree is its sign's
 _MOST_FOLLOWED = 10_000
 """Steps through what a statement calls its columns, of one statement."""
 
@@ -52,10 +60,15 @@ def named(tree: Tree) -> Named:
     for statement in tree.statements:
         naming = _Naming(Origins(statement), places, result.parameters, behind)
         naming.through({statement.kind: statement.body})
-    result.constants = _in_characters(places, tree.text)
+    result.constants = {_unsigned(tree.text, at): names for at, names in _in_characters(places, tree.text).items()}
     if behind:
         _behind(_in_characters(behind, tree.text), tree.text, result.constants)
     return result
+
+
+def _unsigned(sql: str, at: int) -> int:
+    sign = _SIGN.match(sql, at)
+    return sign.end() if sign else at
 
 
 _Outs: TypeAlias = Sequence[Names] | None
@@ -72,6 +85,7 @@ class _Naming:
     ) -> None:
         self._origins, self._places, self._parameters, self._behind = origins, places, parameters, behind
         self._followed: set[tuple[int, Names]] = set()
+        self._into: set[tuple[int, tuple[Names, ...]]] = set()
         self._how: dict[str, Callable[[Node, Names, _Outs], Iterable[_Step]]] = {
             "A_Const": self._constant,
             "ParamRef": self._parameter,
@@ -85,6 +99,7 @@ class _Naming:
             "CoalesceExpr": self._alike,
             "MinMaxExpr": self._alike,
             "RangeFunction": self._function,
+            "FuncCall": self._call,
             "DefElem": self._option,
             "AlterTableStmt": self._alter,
             **_PLAIN,
@@ -196,6 +211,14 @@ class _Naming:
             yield other, self._origins.names(one), None
             yield one, self._origins.names(other), None
 
+    def _call(self, body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
+        called, args = function(body), body.get("args", [])
+        if called in _COMPARING:
+            names = _joined(names, self._origins.names(args))
+        for name, value in labels(called, args):
+            yield value, _joined(names, (name,)), None
+        yield from _rest(body, "args")
+
     def _sublink(self, body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
         test, query = body.get("testexpr"), body.get("subselect")
         if test is None:
@@ -228,12 +251,22 @@ class _Naming:
         if any(is_star(each.get("ResTarget", {}).get("val", {})) for each in targets):
             only = body.get("fromClause", [])
             if len(targets) == len(only) == 1 and outs is not None:
+                yield from self._of_cte(only[0].get("RangeVar", {}).get("relname", ""), outs)
                 yield only[0].get("RangeSubselect", {}).get("subquery"), (), outs
                 for call in only[0].get("RangeFunction", {}).get("functions", ()):
                     args = (call.get("List", {}).get("items") or [{}])[0].get("FuncCall", {}).get("args", [])
                     yield from _columns(args, (), outs)
         yield from _columns(targets, names, outs)
         yield from _rest(body, "larg", "rarg", "valuesLists", "targetList")
+
+    def _of_cte(self, name: str, outs: Sequence[Names]) -> Iterator[_Step]:
+        """Raises TooMuch."""
+        query = self._origins.ctes.get(name)
+        if query is not None and (id(query), names := tuple(map(tuple, outs))) not in self._into:
+            self._into.add((id(query), names))  # a CTE may be of itself
+            if len(self._into) > _MOST_FOLLOWED:
+                raise TooMuch
+            yield query, (), outs
 
     def _function(self, body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
         names = strings(body.get("alias", {}).get("colnames", ()))
@@ -341,10 +374,9 @@ def _condition(body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
     return _rest(body)
 
 
-def _call(body: Node, names: Names, _: _Outs) -> Iterator[_Step]:
-    for name, value in labels(function(body), body.get("args", [])):
-        yield value, _joined(names, (name,)), None
-    yield from _rest(body, "args")
+def _execute(body: Node, _: Names, __: _Outs) -> Iterator[_Step]:
+    """What its parameters are called stands in another text."""
+    yield body.get("params"), (UNNAMED,), None
 
 
 def _rest(body: Node, *done: str) -> Iterator[_Step]:
@@ -367,7 +399,7 @@ _PLAIN: dict[str, Callable[[Node, Names, _Outs], Iterable[_Step]]] = {
     "BoolExpr": _condition,
     "NullTest": _condition,
     "BooleanTest": _condition,
-    "FuncCall": _call,
+    "ExecuteStmt": _execute,
 }
 
 

@@ -2,17 +2,19 @@
 
 A client chooses what its results are called, so the names in an answer are not enough: in
 `SELECT s AS x FROM (SELECT lower(ssn) FROM people p) q(s)` the one column is called `x`, and is `people.ssn`.
-No catalog is asked: a bare column may be of any relation in the statement, and has a name of each. What only
+No catalog is asked: a bare column may be of any relation in the statement, and has a name of each. What stands
+for some column of a `*`, of a table whose columns are renamed by place, is called `people.?` (UNNAMED). What only
 says something *about* a column (`count(ssn)`, `ssn = $1`, `ssn IS NULL`) is not made of it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from mask.fields import Names
+from mask.fields import UNNAMED, Names
 from mask.search import TooMuch
 from wire.postgres.grammar import Node, Statement, constant, strings, unwrap
 
@@ -31,6 +33,9 @@ _ABOUT = _words(
     "count length char_length character_length octet_length bit_length position strpos pg_typeof pg_column_size "
     "num_nulls num_nonnulls cardinality array_length row_number rank dense_rank ntile percent_rank cume_dist"
 )
+_SETTINGS = frozenset(("current_setting", "set_config"))
+_BY_PATH = frozenset(f"jsonb_path_query{kind}{tz}" for kind in ("", "_array", "_first") for tz in ("", "_tz"))
+_MEMBER = re.compile(r'\.\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\W\d][\w$]*+))')
 _EXTRACT = frozenset(f"{kind}_extract_path{text}" for kind in ("json", "jsonb") for text in ("", "_text"))
 _CONDITIONS = frozenset(("BoolExpr", "NullTest", "BooleanTest"))
 _CALLED = {"CaseExpr": "case", "CoalesceExpr": "coalesce", "A_ArrayExpr": "array", "RowExpr": "row"}
@@ -48,6 +53,7 @@ class Origins:
         self.called: dict[str, list[Node]] = {}
         """What the statement's queries call `x`, at any level: the trees that make it."""
         self._ctes: set[str] = set()
+        self.ctes: dict[str, Node] = {}
         met = {
             "RangeVar": self._relation,
             "relation": self._relation,
@@ -57,6 +63,9 @@ class Origins:
             "CommonTableExpr": self._cte,
             "RangeSubselect": self._subquery,
             "RangeFunction": self._function,
+            "JoinExpr": self._join,
+            "returningClause": self._returning,
+            "JsonTable": self._json_table,
         }
         stack: list[Node] = [self._root]
         while stack:
@@ -77,6 +86,22 @@ class Origins:
         if "relname" in body:
             alias = body.get("alias", {}).get("aliasname") or body["relname"]
             self._aliases.setdefault(alias, set()).add(relation(body))
+            self._call_all(_column_names(body), None, _some(alias))
+
+    def _join(self, body: Node) -> None:
+        self._call_all(_column_names(body), None)
+
+    def _returning(self, body: Node) -> None:
+        for name, value in _targets({"targetList": body.get("exprs", [])}):
+            self._call(name, [value])
+
+    def _json_table(self, body: Node) -> None:
+        columns = list(body.get("columns", ()))
+        while columns:
+            each = columns.pop().get("JsonTableColumn", {})
+            columns += each.get("columns", ())
+            said = path_members(each.get("pathspec", {}).get("string", {}))
+            self._call(each.get("name", ""), [*map(_column_called, said), body.get("context_item", {})])
 
     def _query(self, body: Node) -> None:
         for name, value in _targets(body) if is_query(body) else ():
@@ -84,21 +109,33 @@ class Origins:
 
     def _cte(self, body: Node) -> None:
         self._ctes.add(body.get("ctename", ""))
+        self.ctes[body.get("ctename", "")] = body.get("ctequery", {})
         self._call_all(body.get("aliascolnames", ()), outputs(body.get("ctequery", {})))
+        search, cycle = body.get("search_clause", {}), body.get("cycle_clause", {})
+        for name, of in (
+            (search.get("search_seq_column", ""), search.get("search_col_list", ())),
+            (cycle.get("cycle_path_column", ""), cycle.get("cycle_col_list", ())),
+        ):
+            self._call(name, list(map(_column_called, strings(of))))
 
     def _subquery(self, body: Node) -> None:
         self._call_all(_column_names(body), outputs(body.get("subquery", {})))
 
     def _function(self, body: Node) -> None:
-        self._call_all(_column_names(body), _function_outputs(body))
+        found, names = _function_outputs(body), _column_names(body)
+        self._call_all(names, found)
+        if not names and len(found) == 1:  # the one column of a function that gives no rows of several
+            alias = body.get("alias", {}).get("aliasname")
+            self._call(alias or function(_call_of(body.get("functions", [{}])[0])), found[0])
 
     def _call(self, name: str, values: list[Node]) -> None:
         if name:
             self.called.setdefault(name, []).extend(v for v in values if column(v)[-1:] != (name,))
 
-    def _call_all(self, names: Sequence[Node], values: list[list[Node]] | None) -> None:
-        for name, value in zip(strings(names), values or (), strict=False):
-            self._call(name, value)
+    def _call_all(self, names: Sequence[Node], values: list[list[Node]] | None, some: Node | None = None) -> None:
+        """`some`: what each of them may be where nobody says which."""
+        for n, name in enumerate(strings(names)):
+            self._call(name, values[n] if values is not None and n < len(values) else [some or _some()])
 
     def names(self, node: Any) -> Names:
         """Of the columns that a value is made of; () where there is none, or too many. Raises TooMuch: of what is
@@ -119,25 +156,55 @@ class Origins:
                 elif path := json_path(here):
                     of, parts = path
                     inner = ".".join(parts)
-                    bases = self._qualified(column(of)) or ("",)
+                    bases = self._rows(column(of)) or self._qualified(column(of)) or ("",)
                     found |= dict.fromkeys(f"{base}.{inner}".strip(".") for base in bases if inner)
-                    stack.append(of)
+                    stack += (of, *self.called.get(parts[0], ()))
                 else:
+                    if said := self._said(kind, body):
+                        found |= dict.fromkeys(said)
+                        stack += self.called.get(said[0].rpartition(".")[2], ())
                     stack += reversed(list(made_of(kind, body)))
         if self._steps < 0:
             raise TooMuch
         return tuple(found) if len(found) <= MOST else ()
 
     def result(self, nth: int, called: str) -> Names:
-        """Of the column that the answer calls so."""
+        """Of the column that the answer calls so; "" where nobody asked what it is called."""
         if not self._listed:
             self._listed.append(outputs(self._root))
         listed = self._listed[0]
         if listed is None or nth >= len(listed):
-            return self.names({"ColumnRef": {"fields": [{"String": {"sval": called}}]}})
+            said = self.names(_column_called(called)) if called else ()
+            stars = not called or (listed is None and "larg" in unwrap(self._root)[1])
+            return tuple(dict.fromkeys((*said, *(self.names(_some()) if stars else ()))))
         made = [name for value in listed[nth] for name in self.names(value)]
         own = any(column(value)[-1:] == (called,) for value in listed[nth])
-        return tuple(dict.fromkeys(made if own and made else (called, *made)))
+        return tuple(dict.fromkeys(made if (own and made) or not called else (called, *made)))
+
+    def _rows(self, fields: tuple[str, ...]) -> Names:
+        """The relations whose whole row this is, if it is one."""
+        return tuple(sorted(self._aliases.get(fields[0], ()))) if len(fields) == 1 else ()
+
+    def _said(self, kind: str, body: Node) -> Names:
+        """What a call says of its value by its own name or by a constant: `ssn(p)` is `p.ssn`, `current_setting('s')`
+        is `s`, JSON_VALUE(doc, '$.ssn') is `doc.ssn`."""
+        if kind == "JsonFuncExpr":
+            of = column(body.get("context_item", {}).get("raw_expr", {}))
+            return self._inner(of, path_members(body.get("pathspec", {})))
+        args = body.get("args", ()) if kind == "FuncCall" else ()
+        if not args:
+            return ()
+        called = function(body)
+        if called in _SETTINGS:
+            return tuple(filter(None, (constant(args[0]),)))
+        if called in _BY_PATH and len(args) > 1:
+            return self._inner(column(args[0]), path_members(args[1]))
+        if len(args) == 1 and len(of := column(args[0])) == 1:
+            return tuple(f"{each}.{called}" for each in self._rows(of))
+        return ()
+
+    def _inner(self, of: tuple[str, ...], members: Names) -> Names:
+        return tuple(f"{base}.{each}".strip(".") for base in self._qualified(of) or ("",) for each in members)
 
     def _qualified(self, fields: tuple[str, ...]) -> Names:
         if not fields:
@@ -157,6 +224,20 @@ def relation(body: Node) -> str:
 def is_query(body: Node) -> bool:
     """A SelectStmt, which also stands bare in its own `larg` and `rarg`."""
     return "op" in body and ("targetList" in body or "valuesLists" in body or "larg" in body)
+
+
+def _column_called(*fields: str) -> Node:
+    return {"ColumnRef": {"fields": [{"String": {"sval": each}} for each in fields]}}
+
+
+def _some(alias: str = "") -> Node:
+    """Any column of this relation, or of any."""
+    return _column_called(*filter(None, (alias, UNNAMED)))
+
+
+def path_members(path: Node) -> Names:
+    """`user` and `ssn` of the jsonpath '$.user."ssn"'."""
+    return tuple(quoted or plain for quoted, plain in _MEMBER.findall(constant(path) or ""))
 
 
 def column(node: Node) -> tuple[str, ...]:
@@ -224,6 +305,8 @@ def made_of(kind: str, body: Node) -> Iterator[Any]:
     if kind == "FuncCall":
         if function(body) not in _ABOUT:
             yield body.get("args", [])
+            if body.get("agg_within_group"):  # what is ordered is what it chooses from
+                yield body.get("agg_order", [])
     elif kind == "SubLink":
         if body.get("subLinkType") in ("EXPR_SUBLINK", "ARRAY_SUBLINK"):
             yield body.get("subselect", {})
@@ -231,7 +314,8 @@ def made_of(kind: str, body: Node) -> Iterator[Any]:
         yield [each.get("CaseWhen", {}).get("result", {}) for each in body.get("args", ())]
         yield body.get("defresult", {})
     elif is_query(body):
-        yield from (values for values in outputs({"SelectStmt": body}) or ())
+        found = outputs({"SelectStmt": body})
+        yield from ([[_some()]] if found is None else found)
     else:
         yield from (v for key, v in body.items() if key not in _ASIDE and v.__class__ in (dict, list))
 
@@ -241,10 +325,14 @@ def outputs(query: Node) -> list[list[Node]] | None:
     kind, body = unwrap(query)
     if "query" in body and kind in ("CopyStmt", "DeclareCursorStmt", "CreateTableAsStmt", "PrepareStmt"):
         return outputs(body["query"])
+    if kind == "VariableShowStmt" and body.get("name") != "all":
+        return [[_column_called(body.get("name", ""))]]
     if "larg" in body and "op" in body:
         one, two = outputs({"SelectStmt": body["larg"]}), outputs({"SelectStmt": body["rarg"]})
-        if one is None or two is None:
+        if one is None and two is None:
             return None
+        one = [[_some()] for _ in two or ()] if one is None else one
+        two = [[_some()] for _ in one] if two is None else two
         return [[*left, *right] for left, right in zip_longest(one, two, fillvalue=())]
     if "valuesLists" in body:
         rows = [row["List"].get("items", []) for row in body["valuesLists"]]
@@ -314,7 +402,13 @@ def _function_outputs(body: Node) -> list[list[Node]]:
     """Of `unnest($1, $2)` a column an argument; of any other function one, made of all its arguments."""
     found: list[list[Node]] = []
     for each in body.get("functions", ()):
-        call = (each.get("List", {}).get("items") or [{}])[0].get("FuncCall", {})
+        call = _call_of(each)
         args = call.get("args", [])
         found += [[arg] for arg in args] if function(call) == "unnest" else [args]
     return found
+
+
+def _call_of(listed: Node) -> Node:
+    """The call in one item of a function in FROM."""
+    call: Node = (listed.get("List", {}).get("items") or [{}])[0].get("FuncCall", {})
+    return call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from mask.copy_shape import Shape, shapes
-from mask.fields import Names
+from mask.fields import UNNAMED, Names
 from mask.literals import parameter_names
 from mask.sql_origins import Origins
 from schemas.records import Effect, Found, Result
@@ -45,6 +46,8 @@ class Counted(Protocol):
 class Masked(Counted, Protocol):
     @property
     def text(self) -> Any: ...
+    @property
+    def hidden(self) -> tuple[tuple[str, str], ...]: ...
 
 
 class Copied(Counted, Protocol):
@@ -57,12 +60,37 @@ class Copied(Counted, Protocol):
 class Masker(Protocol):
     """What the pipeline asks of `mask.masker.Masker`, one a session."""
 
-    def text(self, text: str, name: str = "") -> Masked: ...
+    def text(self, text: str, name: str | Names = "") -> Masked: ...
     def value(self, value: str | None, column: str | Names = "") -> Masked: ...
     def unreadable(self, raw: bytes) -> Masked: ...
     def speaks_of(self, text: str) -> bool: ...
     def sql(self, sql: str) -> Masked: ...
     def copied(self, shapes: tuple[Shape | None, ...], data: bytes, *, whole: bool) -> Copied: ...
+
+
+_SHORTEST_SAID = 3
+_LONGEST_SAID = 64  # bytes of a value that PostgreSQL quotes in a detail
+
+
+def _said_again(hidden: Iterable[str]) -> re.Pattern[str] | None:
+    """Each of these as PostgreSQL writes it: as it is, or as a constant; a long one cut."""
+    said = {form for text in hidden if len(text) >= _SHORTEST_SAID for form in _forms(text)}
+    longest_first = sorted(said, key=lambda form: (-len(form), form))
+    words = (rf"(?<!\w){re.escape(form)}" + ("" if _is_cut(form) else r"(?!\w)") for form in longest_first)
+    return re.compile("|".join(words)) if said else None
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    forms = (text, text.replace("'", "''"), text.replace("\\", "\\\\").replace("'", "''"))
+    return (*forms, *(form.encode("utf-8", "replace")[:_LONGEST_SAID].decode("utf-8", "ignore") for form in forms))
+
+
+def _is_cut(form: str) -> bool:
+    return len(form.encode("utf-8", "replace")) > _LONGEST_SAID - 4
+
+
+def _whole(hidden: Iterable[str], said: str) -> str:
+    return next(text for text in hidden if said in _forms(text))
 
 
 class Learned:
@@ -87,10 +115,21 @@ class Masking:
     """Values withheld because of a fault, by what failed."""
     hides: bool = False
     """Whether a rule of the policy wants no value of this command on record."""
+    hidden: dict[str, str] = field(default_factory=dict)
+    """What was hidden for its name alone, and by what: answers say it again where nothing names it."""
+    _again: tuple[int, re.Pattern[str] | None] = (0, None)
 
     def _take(self, masked: Masked) -> str:
         self._count(masked)
+        self.hidden.update(masked.hidden)
         return str(masked.text)
+
+    def _unsaid(self, text: str) -> str:
+        """Without what was hidden before: errors, notices and plans quote the values of their command."""
+        if len(self.hidden) != self._again[0]:
+            self._again = len(self.hidden), _said_again(self.hidden)
+        pattern = self._again[1]
+        return pattern.sub(lambda match: self.hidden[_whole(self.hidden, match[0])], text) if pattern else text
 
     def _count(self, masked: Counted) -> None:
         for found in masked.found:
@@ -107,13 +146,13 @@ class Masking:
                 parse(said)  # of what scans and no more, nobody can say which word is a constant
                 normal = normalise(said)
             except ValueError:
-                return self.hidden(text)
+                return self.withhold(text)
             self.withheld += normal.count("?")
             return self._take(self.masker.text(normal))
         return self._take(self.masker.sql(text.decode("utf-8", "replace")))
 
-    def text(self, raw: bytes) -> str:
-        return self._take(self.masker.text(raw.decode("utf-8", "replace")))
+    def text(self, raw: bytes, names: Names = ()) -> str:
+        return self._take(self.masker.text(self._unsaid(raw.decode("utf-8", "replace")), names))
 
     def name(self, name: str) -> str:
         """Of a column, a relation, a tag: the same few again and again, and most with nothing in them to mask."""
@@ -128,12 +167,13 @@ class Masking:
         if raw is None:
             return None
         if self.hides:
-            return self.hidden(raw)
+            return self.withhold(raw)
         text = to_text(oid, form, raw)
-        masked = self.masker.unreadable(raw) if isinstance(text, Unreadable) else self.masker.value(text, column)
-        return self._take(masked)
+        if isinstance(text, Unreadable):
+            return self._take(self.masker.unreadable(raw))
+        return self._take(self.masker.value(self._unsaid(text), column))
 
-    def hidden(self, raw: bytes) -> str:
+    def withhold(self, raw: bytes) -> str:
         return self._take(self.masker.unreadable(raw))
 
     def unnamed(self, raw: bytes | None, fault: str) -> str | None:
@@ -227,8 +267,8 @@ def answer(masking: Masking, raw: RawExchange) -> dict[str, Any]:
         "rows": rows,
         "copied": copied,
         "tag": tag(masking, raw),
-        "error": told(masking, raw.error) if raw.error else None,
-        "notices": [told(masking, notice) for notice in raw.notices],
+        "error": told(masking, raw.error, copying=bool(raw.copied)) if raw.error else None,
+        "notices": [told(masking, notice, copying=bool(raw.copied)) for notice in raw.notices],
         "excerpt": raw.partial or cut,
     }
 
@@ -244,7 +284,7 @@ def _copied(masking: Masking, raw: RawExchange) -> tuple[list[str], bool]:
     cut = any(found[done + 1 :])
     for nth, data in enumerate(found[: done + 1]):
         if masking.hides:
-            shown.append(masking.hidden(data))
+            shown.append(masking.withhold(data))
             continue
         whole = nth < done and raw.result is Result.EXECUTED and not raw.partial
         masked = masking.copied(_shapes_of(masking, raw.text), data, whole)
@@ -279,6 +319,7 @@ def _shown(
 ) -> list[tuple[int, int, Names | None]]:
     """Of each column: its type, its format, its names; None where a fault leaves it without."""
     called = tuple(column.name.decode("utf-8", "replace") for column in described)
+    called += ("",) * (count - len(called))  # who does not ask what they are called still reads them
     try:
         names: tuple[Names | None, ...] = masking.columns(raw.text, called)
     except Exception:  # noqa: BLE001  fails closed: an alias alone may say nothing of what is in a column
@@ -300,7 +341,7 @@ def _columns(text: bytes, called: tuple[str, ...]) -> tuple[Names, ...]:
         statements = ()
     of = [Origins(each) for each in statements]
     return tuple(
-        tuple(dict.fromkeys(name for origins in of for name in origins.result(n, own))) or (own,)
+        tuple(dict.fromkeys(name for origins in of for name in origins.result(n, own))) or (own or UNNAMED,)
         for n, own in enumerate(called)
     )
 
@@ -319,14 +360,41 @@ def tag(masking: Masking, raw: RawExchange) -> str:
     return masking.name(b"; ".join(raw.tags).decode("utf-8", "replace"))
 
 
-def told(masking: Masking, payload: bytes) -> dict[str, str]:
-    """The fields of an ErrorResponse or NoticeResponse, masked; positions and internals are dropped."""
+def told(masking: Masking, payload: bytes, *, copying: bool = False) -> dict[str, str]:
+    """The fields of an ErrorResponse or NoticeResponse, masked; positions and internals are dropped. `copying`: it may
+    quote what is copied, a value or a whole row."""
     try:
         fields = m.parse_fields(payload).fields
     except RemoteFault:
         return {}
     wanted = _PLAIN_FIELDS if masking.hides else _TOLD_FIELDS
+    said = dict(fields)
+    if copying:
+        fields = tuple((name, _QUOTED.sub(lambda each: b'"%b"' % masking.withhold(each[1]).encode(), value)
+                        if name in "MW" else value) for name, value in fields)  # fmt: skip
+    if said.get("C") in _OF_A_ROW and "D" in wanted:
+        return {name: _of_a_row(masking, said, name, value) for name, value in fields if name in wanted}
     return {name: masking.text(value) for name, value in fields if name in wanted}
+
+
+_QUOTED = re.compile(rb'(?<=: )"(.*)"', re.DOTALL)
+_OF_A_ROW = frozenset((b"23502", b"23503", b"23505", b"23514", b"23P01"))
+"""Constraints that fail: their detail is a row, or `Key (a, b)=(1, x)`, in any language."""
+_KEY = re.compile(rb"\((.{1,2000}?)\)=\((.*?)\)(?= |$)", re.DOTALL)
+
+
+def _of_a_row(masking: Masking, said: dict[str, bytes], field: str, value: bytes) -> str:
+    """A row's values have no names, and are hidden; a key's have those of its columns."""
+    if field != "D" or said["C"] == b"23514" or b")=(" not in value:
+        return masking.withhold(value) if field == "D" and b"(" in value else masking.text(value)
+    table = said.get("t", b"").decode("utf-8", "replace")
+
+    def shown(key: re.Match[bytes]) -> bytes:
+        columns = [column.strip(' "') for column in key[1].decode("utf-8", "replace").split(",")]
+        names = tuple(f"{table}.{column}" for column in columns)
+        return b"(%b)=(%b)" % (key[1], masking.text(key[2], names).encode())
+
+    return masking.text(_KEY.sub(shown, value))
 
 
 def bounded(masking: Masking, content: dict[str, Any]) -> bytes:

@@ -31,6 +31,7 @@ class Said:
     found: tuple[Found, ...] = ()
     withheld: int = 0
     failed: tuple[Found, ...] = ()
+    hidden: tuple[tuple[str, str], ...] = ()
 
 
 class StarMasker:
