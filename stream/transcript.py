@@ -169,10 +169,11 @@ class Session:
 
     def tell_server(self, kind: str, payload: bytes = b"") -> Operation | None:
         operation = self.dialogue.server(kind, payload)
-        if self.dialogue.is_idle:
+        if self.dialogue.is_idle and (kind == "Z" or not self.bound):  # an Execute may still come behind a Flush
             self.log.clear()
             self.parsing.clear()
-            self.binding.clear()
+            if kind == "Z":
+                self.binding.clear()
         elif kind not in "NSAd":
             told = Told(False, kind, payload if kind == "Z" else b"")
             if not (kind == "D" and self.log and self.log[-1] == told):
@@ -551,7 +552,7 @@ class Transcript:
         for raw, operation in session.open:
             outcome = operation.outcome
             waits = outcome is Outcome.OWED or (operation.kind in "QF" and kind != "Z")
-            only_bound = operation.kind == "B" and outcome is Outcome.DONE and not idle
+            only_bound = operation.kind == "B" and outcome is Outcome.DONE and not (idle and kind == "Z")
             if waits or only_bound:
                 still.append((raw, operation))
                 continue
@@ -561,8 +562,8 @@ class Transcript:
             session.bound.pop(raw.number, None)
             items.append(self._item(session, micros, raw))
         session.open = still
-        if idle and session.dialogue.transaction_status == "I":
-            session.portals.clear()
+        if idle and kind == "Z" and session.dialogue.transaction_status == "I":
+            session.portals.clear()  # behind a Flush alone they live on
         return items
 
     def _head(self, session: Session, frame: Frame) -> list[Item]:

@@ -43,7 +43,11 @@ def read(found: list[tuple[int, int, int]], buffer: bytes) -> list[Message]:
         messages.append(message)
         if end - start > SMALL_MESSAGE and kind not in CARRIES_DATA:
             raise RemoteFault("message too long")
-        if kind == 0x53 or kind == 0x44:
+        if kind == 0x53:
+            continue
+        if kind == 0x44:
+            if buffer[start + HEADER : start + 6] == b"S":
+                message.name = buffer[start + 6 : end - 1]
             continue
         try:
             if kind == 0x42:

@@ -95,6 +95,7 @@ class Relay:
         self.refusals: list[Refusal] = []
         self.parsed: dict[bytes, Message] = {}  # by name: the last Parse that the target completed
         self.parsing: dict[bytes, Message] = {}  # by name: the last Parse before the message that is judged
+        self.described: dict[bytes, tuple[bytes, bytes]] = {}  # by name: a text, and what the target says of its columns
         self.commands = 0
         self.refused: Counter[str] = Counter()  # commands, by why
         self.ended = False
@@ -363,7 +364,7 @@ class Relay:
         elif kind == 0x43:
             client("C", message, message.name, message.portal)
         else:
-            operation = client(chr(kind), message)
+            operation = client(chr(kind), message, message.name)
             if kind == 0x51 and operation is not None:
                 self._note_names(operation, message)
             if kind != 0x44:
@@ -435,7 +436,9 @@ class Relay:
 
     def _state(self, message: Message) -> None:
         name = message.name.decode("utf-8", "replace")
-        record = Statement(name, message.base.decode("utf-8", "replace"), (), b"")
+        text, description = self.described.get(message.name[:LONGEST_NAME], (b"", b""))
+        description = description if text == message.base else b""
+        record = Statement(name, message.base.decode("utf-8", "replace"), (), description)
         self.journal.put(self.number, FrameKind.STATEMENT, encode(record))
 
     # --- target to client ---------------------------------------------------------
@@ -477,8 +480,11 @@ class Relay:
                 operation = server(chr(kind))
                 if kind == 0x31:
                     self._parse_completed(operation)
+                elif kind == 0x54:
+                    self._described(operation, data[start:end])
                 elif kind == 0x33 and operation is not None and not operation.portal:
                     self.parsed.pop(operation.name, None)
+                    self.described.pop(operation.name, None)
                 elif kind == 0x45:
                     ours = refuse.rewrite(data[start:end], self.refusals) if self.refusals else None
                     if ours is not None:
@@ -506,6 +512,16 @@ class Relay:
             self.parsed[operation.name] = operation.tag
             if len(self.parsed) > MOST_PARSED:
                 del self.parsed[next(iter(self.parsed))]
+
+    def _described(self, operation: Operation | None, description: bytes) -> None:
+        """Drivers ask once: segments that come later must be told, or they do not know the names of columns."""
+        if operation is None or operation.kind != "D" or not operation.name:
+            return
+        parsed = self.parsed.get(operation.name)
+        if parsed is not None and len(description) <= SMALL_MESSAGE:
+            self.described[operation.name] = parsed.text, description
+            if len(self.described) > MOST_PARSED:
+                del self.described[next(iter(self.described))]
 
     def _send_changed(self, data: bytes, changed: list[tuple[int, int, bytes]], elided: list[tuple[int, int]]) -> None:
         """Rare: rewritten errors, answers to our own questions."""

@@ -103,8 +103,8 @@ def test_a_name_that_is_described_again_describes_no_older_portal(allowing: Any,
         while sum(data.count(b"harmless") for data in allowing.journal.of(FrameKind.SERVER)) < 1:
             time.sleep(0.01)
         say(connection, wire.execute(b"p"), S)
-    (raw,) = told(allowing)
-    assert (raw.text, [column.name for column in raw.columns]) == (READS, [b"a"])
+    (raw,) = told(allowing)  # one command, though its answers came in two parts
+    assert (raw.text, raw.row_count, [column.name for column in raw.columns]) == (READS, 2, [b"a"])
 
 
 def test_a_cursor_is_not_the_portal_that_had_its_name(allowing: Any, table: Any) -> None:
@@ -142,6 +142,23 @@ def test_a_new_text_of_a_name_has_no_old_description(allowing: Any, table: Any) 
         say(connection, wire.query(b"prepare n as " + READS))
         say(connection, wire.bind(b"n"), wire.execute(), S)
     assert [column.name for column in told(allowing)[-1].columns] in ([], [b"a"])
+
+
+def test_a_segment_that_comes_later_knows_what_columns_are_called(allowing: Any, table: Any) -> None:
+    """Drivers ask once what a statement's columns are, and run it for days."""
+    runs = wire.bind(b"n"), wire.execute(), S
+    with psycopg.connect(allowing.url(), autocommit=True) as connection:
+        say(connection, wire.parse(b"select * from job_log", b"n"), wire.describe("S", b"n"), S)
+        say(connection, *runs)
+        at = len(allowing.journal.frames)
+        allowing.journal.cut_now()
+        say(connection, *runs)
+        say(connection, wire.close("S", b"n"), wire.parse(b"select 1 as b, 2 as c", b"n"), S)
+        allowing.journal.cut_now()
+        say(connection, *runs)
+    frames = [Frame(5, session, FrameKind(kind), data) for session, kind, data in allowing.journal.frames[at:]]
+    ran = read(frames, stored=False)
+    assert [[column.name for column in raw.columns] for raw in ran] == [[b"a"], []]
 
 
 @pytest.mark.parametrize("simple", [True, False])
