@@ -30,13 +30,14 @@ from mask.sql_origins import (
     json_path,
     outputs,
     relation,
+    words,
 )
 from wire.postgres.grammar import LiteralKind, Node, Tree, Unparsable, constant, literals, strings, unwrap
 
-_COMPARING = frozenset(
-    "starts_with strpos position texteq textne text_lt text_gt bpchareq bpcharne textlike textnlike texticlike like ilike "
-    "notlike regexp_match regexp_matches regexp_like regexp_count regexp_instr regexp_replace replace levenshtein "
-    "levenshtein_less_equal similarity word_similarity strict_word_similarity".split()
+_COMPARING = words(
+    "starts_with strpos position texteq textne text_lt text_gt bpchareq bpcharne textlike textnlike texticlike like "
+    "ilike notlike regexp_match regexp_matches regexp_like regexp_count regexp_instr regexp_replace replace "
+    "levenshtein levenshtein_less_equal similarity word_similarity strict_word_similarity"
 )
 """Functions that ask how one argument is like another."""
 _SIGN = re.compile(r"-\s*")  # a number's place in the tree is its sign's

@@ -22,14 +22,14 @@ MOST = 8  # names of one value; above that it has its bare name alone
 _STEPS, _STEPS_A_CHARACTER = 10_000, 20
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_JSON = _words("-> ->> #> #>>")
-_COMPARING = _words("= <> < > <= >= ~ ~* !~ !~* ~~ ~~* !~~ !~~* @> <@ @@ && ? ?| ?& @? << >> -|- % %> <% ^@")
-_MAKING = _words("AEXPR_OP AEXPR_NULLIF")
-_ABOUT = _words(
+_JSON = words("-> ->> #> #>>")
+_COMPARING = words("= <> < > <= >= ~ ~* !~ !~* ~~ ~~* !~~ !~~* @> <@ @@ && ? ?| ?& @? << >> -|- % %> <% ^@")
+_MAKING = words("AEXPR_OP AEXPR_NULLIF")
+_ABOUT = words(
     "count length char_length character_length octet_length bit_length position strpos pg_typeof pg_column_size "
     "num_nulls num_nonnulls cardinality array_length row_number rank dense_rank ntile percent_rank cume_dist"
 )

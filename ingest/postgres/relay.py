@@ -95,7 +95,7 @@ class Relay:
         self.refusals: list[Refusal] = []
         self.parsed: dict[bytes, Message] = {}  # by name: the last Parse that the target completed
         self.parsing: dict[bytes, Message] = {}  # by name: the last Parse before the message that is judged
-        self.described: dict[bytes, tuple[bytes, bytes]] = {}  # by name: a text, and what the target says of its columns
+        self.described: dict[bytes, tuple[bytes, bytes]] = {}  # by name: a text, and its RowDescription
         self.commands = 0
         self.refused: Counter[str] = Counter()  # commands, by why
         self.ended = False

@@ -33,7 +33,12 @@ MALFORMED: dict[str, tuple[bytes, ...]] = {
     "a Query with more behind its end": (wire.frame("Q", b"select 1\0junk"),),
     "a Parse with more behind its end": (wire.frame("P", b"\0select 1\0\0\0junk"), S),
     "a Bind with more behind its end": (wire.parse(b"select 1"), wire.frame("B", b"\0\0" + b"\0" * 6 + b"junk"), S),
-    "a Bind of a format that does not exist": (wire.parse(b"select 1"), wire.bind(result_formats=(5,)), wire.execute(), S),
+    "a Bind of a format that does not exist": (
+        wire.parse(b"select 1"),
+        wire.bind(result_formats=(5,)),
+        wire.execute(),
+        S,
+    ),
     "a Bind whose formats do not fit": (wire.parse(b"select 1"), wire.bind(formats=(0, 0)), S),
     "an Execute with more behind its end": (wire.frame("E", b"\0" + b"\0" * 4 + b"junk"), S),
     "a Describe of nothing": (wire.frame("D", b"Zx\0"), S),
