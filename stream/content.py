@@ -340,8 +340,9 @@ def _columns(text: bytes, called: tuple[str, ...]) -> tuple[Names, ...]:
     except ValueError:  # no SQL, or not UTF-8: only what it is called is known
         statements = ()
     of = [Origins(each) for each in statements]
+    unread = () if of else (UNNAMED,)
     return tuple(
-        tuple(dict.fromkeys(name for origins in of for name in origins.result(n, own))) or (own or UNNAMED,)
+        tuple(dict.fromkeys(name for origins in of for name in origins.result(n, own))) or ((own,) if own else unread)
         for n, own in enumerate(called)
     )
 

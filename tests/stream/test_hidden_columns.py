@@ -122,6 +122,14 @@ def test_who_does_not_ask_for_names_still_has_them_hidden(db: psycopg.Connection
     assert "Bobtheredone" not in shown(raw)
 
 
+def test_what_is_made_of_no_column_is_shown_though_nobody_asks_for_its_name(db: psycopg.Connection) -> None:
+    text = b"select 'plain' from people"
+    assert (
+        "plain"
+        in json.loads(shown(exchange(db, text, m.parse(text), m.bind(), m.execute(), m.SYNC)))["answer"]["rows"][0]
+    )
+
+
 @pytest.mark.parametrize("row", [b"hunter2plain\n", b"1\thunter2plain\n", b"1\t2\thunter2plain\n"])
 def test_what_is_copied_is_hidden_in_the_error_that_quotes_it(db: psycopg.Connection, row: bytes) -> None:
     text = b"copy people (id, pin) from stdin"
