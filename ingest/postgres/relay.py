@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ingest.postgres import refuse
 from ingest.postgres.channel import Channel
-from ingest.postgres.incoming import Message, fits, read
+from ingest.postgres.incoming import SMALL_MESSAGE, Message, fits, read
 from ingest.postgres.refuse import Refusal
 from ingest.postgres.screen import NotUtf8, Screen, Verdict, made, worst
 from ingest.postgres.stand_ins import stand_ins, substituted
