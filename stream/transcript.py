@@ -17,6 +17,8 @@ gateway's own machine. Rules:
    command too, on record as far as it can be read.
 9. What a portal's name means changes when its Bind is answered, not when it is sent. What SQL declares may bear any
    name that was closed before: behind it, none is known.
+10. Outside of a transaction block the commit is the Sync. So a command that was answered waits for ReadyForQuery,
+   within bounds: an error on the way there undoes it, and a connection that ends there leaves its outcome unknown.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ from schemas.records import (
     SessionOpened,
     Statement,
 )
-from stream.exchange import RawExchange
+from stream.exchange import MOST_CAPTURED, RawExchange
 from stream.parsing import Parsing
 from wire.postgres import messages as m
 from wire.postgres.dialogue import LONGEST_NAME, Dialogue, Operation, Outcome
@@ -60,6 +62,9 @@ _SHORT = 1024
 MOST_TOLD = 20_000
 """A session that was not idle for longer than this is given up as unknown, not kept for ever."""
 _AHEAD = 64  # messages before a command, such as its Parse and Describe: looked through at each notice
+MOST_WAITING, MOST_WAITING_BYTES = 256, 1 << 20
+"""Commands of a session that are answered and wait for their commit (rule 10), and bytes of them. Above, they are
+taken for executed, as answered: a pipeline of a million rows ends in one Sync."""
 MOST_OPEN = 8 * 1024 * 1024
 """Bytes of commands without an answer, of one recorder: the largest session above it is given up as unknown."""
 
@@ -167,11 +172,15 @@ class Session:
         self.log.append(Told(True, kind, name, portal, raw.number if raw is not None else 0))
         return operation
 
+    def forget(self) -> None:
+        """Nothing is open, and nothing owed: how the Dialogue came here says no more."""
+        self.log.clear()
+        self.parsing.clear()
+
     def tell_server(self, kind: str, payload: bytes = b"") -> Operation | None:
         operation = self.dialogue.server(kind, payload)
-        if self.dialogue.is_idle and (kind == "Z" or not self.bound):  # an Execute may still come behind a Flush
-            self.log.clear()
-            self.parsing.clear()
+        if self.dialogue.is_idle and (kind == "Z" or not self.open):  # an Execute may still come behind a Flush
+            self.forget()
             if kind == "Z":
                 self.binding.clear()
         elif kind not in "NSAd":
@@ -528,6 +537,8 @@ class Transcript:
             self._described(session, operation, m.parse_row_description(payload))
         if isinstance(raw, RawExchange):
             _take(raw, kind, payload)
+        if kind == "E" and operation is not None and session.dialogue.transaction_status == "I":
+            _undo([each for each, its in session.open if its.outcome in _WORKED], payload)
         return [] if kind in "Dd" else self._finished(session, kind, micros)  # data ends nothing
 
     def _described(self, session: Session, operation: Operation, columns: tuple[m.Column, ...]) -> None:
@@ -549,19 +560,24 @@ class Transcript:
         items: list[Item] = []
         still: list[tuple[RawExchange, Operation]] = []
         idle = session.dialogue.is_idle
+        uncommitted = kind != "Z" and session.dialogue.transaction_status == "I"
+        if uncommitted:
+            answered = [raw for raw, operation in session.open if operation.outcome is not Outcome.OWED]
+            uncommitted = len(answered) <= MOST_WAITING and sum(map(_kept, answered)) <= MOST_WAITING_BYTES
         for raw, operation in session.open:
             outcome = operation.outcome
-            waits = outcome is Outcome.OWED or (operation.kind in "QF" and kind != "Z")
+            waits = outcome is Outcome.OWED or uncommitted or (operation.kind in "QF" and kind != "Z")
             only_bound = operation.kind == "B" and outcome is Outcome.DONE and not (idle and kind == "Z")
             if waits or only_bound:
                 still.append((raw, operation))
                 continue
-            failed = outcome in (Outcome.FAILED, Outcome.SKIPPED)
-            raw.result = Result.REFUSED if raw.refused else Result.FAILED if failed else Result.EXECUTED
+            raw.result = _result(raw, outcome)
             raw.ended_us = micros
             session.bound.pop(raw.number, None)
             items.append(self._item(session, micros, raw))
         session.open = still
+        if idle and not still:
+            session.forget()
         if idle and kind == "Z" and session.dialogue.transaction_status == "I":
             session.portals.clear()  # behind a Flush alone they live on
         return items
@@ -585,6 +601,33 @@ class Transcript:
             raw.row_count += elided.rows
             raw.size += elided.size
             raw.excerpt = True
+
+
+_WORKED = (Outcome.DONE, Outcome.SUSPENDED)
+_OF_ROWS = (b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
+"""Commands that commit nothing by themselves."""
+
+
+def _undo(waiting: list[RawExchange], error: bytes) -> None:
+    """Their transaction failed, in a command behind them or in its commit. Where one of them may have committed by
+    itself (COMMIT, VACUUM, CALL), nobody can know how far."""
+    certain = all(tag.startswith(_OF_ROWS) for raw in waiting for tag in raw.tags)
+    for raw in waiting:
+        if raw.tags and not raw.error:
+            raw.sqlstate = _sqlstate(error)
+            raw.error = error if certain else b""
+
+
+def _result(raw: RawExchange, outcome: Outcome) -> Result:
+    if raw.refused:
+        return Result.REFUSED
+    if outcome in (Outcome.FAILED, Outcome.SKIPPED) or raw.error:
+        return Result.FAILED
+    return Result.UNKNOWN if raw.sqlstate else Result.EXECUTED
+
+
+def _kept(raw: RawExchange) -> int:
+    return len(raw.text) + sum(len(value or b"") for value in raw.binds) + min(raw.size, MOST_CAPTURED)
 
 
 _DECLARING = (b"DECLARE CURSOR\0", b"DO\0", b"CALL\0")
