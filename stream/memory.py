@@ -137,7 +137,7 @@ def _session(plain: dict[str, Any]) -> Session:
             operation = s.tell_client(kind, raws.get(number), name=_u(name), portal=_u(portal))
             if number and operation is not None:
                 operations[number] = operation
-                if kind == "B":
+                if kind == "B" and number in raws:  # others are on record, and their portals bound anew
                     s.binding[operation.portal] = raws[number], operation
         else:
             s.tell_server(kind, _u(name))

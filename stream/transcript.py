@@ -62,7 +62,7 @@ _SHORT = 1024
 MOST_TOLD = 20_000
 """A session that was not idle for longer than this is given up as unknown, not kept for ever."""
 _AHEAD = 64  # messages before a command, such as its Parse and Describe: looked through at each notice
-MOST_WAITING, MOST_WAITING_BYTES = 256, 1 << 20
+MOST_WAITING, MOST_WAITING_BYTES = 128, 1 << 20
 """Commands of a session that are answered and wait for their commit (rule 10), and bytes of them. Above, they are
 taken for executed, as answered: a pipeline of a million rows ends in one Sync."""
 MOST_OPEN = 8 * 1024 * 1024
@@ -539,7 +539,7 @@ class Transcript:
             _take(raw, kind, payload)
         if kind == "E" and operation is not None and session.dialogue.transaction_status == "I":
             _undo([each for each, its in session.open if its.outcome in _WORKED], payload)
-        return [] if kind in "Dd" else self._finished(session, kind, micros)  # data ends nothing
+        return self._finished(session, kind, micros) if kind in _ENDS else []
 
     def _described(self, session: Session, operation: Operation, columns: tuple[m.Column, ...]) -> None:
         if operation.kind == "D" and operation.portal:
@@ -603,6 +603,8 @@ class Transcript:
             raw.excerpt = True
 
 
+_ENDS = frozenset("CEIsZ")
+"""Answers behind which a command may have ended."""
 _WORKED = (Outcome.DONE, Outcome.SUSPENDED)
 _OF_ROWS = (b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
 """Commands that commit nothing by themselves."""
