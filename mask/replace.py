@@ -107,22 +107,29 @@ def _joined(cluster: list[Finding], end: int, text: str) -> Replaced:
 
 def replaced(text: str, places: list[Replaced], tokens: Tokens) -> str:
     """The text with each place replaced. What was JSON stays JSON: numbers become strings."""
-    plain = _spliced(text, places, tokens, quoted=False)
+    return spliced(text, [(each.start, each.end, tokens.of(each.finding)) for each in places])
+
+
+def spliced(text: str, places: list[tuple[int, int, str]]) -> str:
+    """The text with other text from character to character, in order. What was JSON stays JSON: numbers become
+    strings."""
+    if not places:
+        return text
+    plain = _spliced(text, places, quoted=False)
     if text.lstrip()[:1] in ("{", "[") and not is_json(plain):
-        quoted = _spliced(text, places, tokens, quoted=True)
+        quoted = _spliced(text, places, quoted=True)
         if is_json(quoted):
             return quoted
     return plain
 
 
-def _spliced(text: str, places: list[Replaced], tokens: Tokens, *, quoted: bool) -> str:
+def _spliced(text: str, places: list[tuple[int, int, str]], *, quoted: bool) -> str:
     parts: list[str] = []
     at = 0
-    for each in places:
-        if each.start < at:  # in a number that was replaced whole
+    for first, last, token in places:
+        if first < at:  # in a number that was replaced whole
             continue
-        start, end = (quoted and _number(text, at, each)) or (each.start, each.end)
-        token = tokens.of(each.finding)
+        start, end = (quoted and _number(text, at, first, last)) or (first, last)
         parts += (text[at:start], f'"{token}"' if quoted and _stands_alone(text, at, start, end) else token)
         at = end
     parts.append(text[at:])
@@ -132,9 +139,8 @@ def _spliced(text: str, places: list[Replaced], tokens: Tokens, *, quoted: bool)
 _DIGITS, _BLANKS = "+-.0123456789Ee", " \t\r\n"
 
 
-def _number(text: str, at: int, place: Replaced) -> tuple[int, int] | None:
+def _number(text: str, at: int, start: int, end: int) -> tuple[int, int] | None:
     """All of the number in JSON of which a part is to be replaced."""
-    start, end = place.start, place.end
     while start > at and text[start - 1] in _DIGITS:
         start -= 1
     while end < len(text) and text[end] in _DIGITS:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from mask.copy_shape import Shape, shapes
 from mask.fields import UNNAMED, Names
 from mask.literals import parameter_names
+from mask.replace import spliced
 from mask.sql_origins import Origins
 from schemas.records import Effect, Found, Result
 from stream.exchange import RawExchange
@@ -70,14 +71,16 @@ class Masker(Protocol):
 
 _SHORTEST_SAID = 3
 _LONGEST_SAID = 64  # bytes of a value that PostgreSQL quotes in a detail
+MOST_SAID = 200
+"""Values of a command that are looked for in its answer; of a command that hides more, no error or notice is shown."""
 
 
 def _said_again(hidden: Iterable[str]) -> re.Pattern[str] | None:
     """Each of these as PostgreSQL writes it: as it is, or as a constant; a long one cut."""
     said = {form for text in hidden if len(text) >= _SHORTEST_SAID for form in _forms(text)}
     longest_first = sorted(said, key=lambda form: (-len(form), form))
-    words = (rf"(?<!\w){re.escape(form)}" + ("" if _is_cut(form) else r"(?!\w)") for form in longest_first)
-    return re.compile("|".join(words)) if said else None
+    words = (re.escape(form) + ("" if _is_cut(form) else r"(?!\w)") for form in longest_first)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(words)})") if said else None
 
 
 def _forms(text: str) -> tuple[str, ...]:
@@ -116,20 +119,28 @@ class Masking:
     hides: bool = False
     """Whether a rule of the policy wants no value of this command on record."""
     hidden: dict[str, str] = field(default_factory=dict)
-    """What was hidden for its name alone, and by what: answers say it again where nothing names it."""
-    _again: tuple[int, re.Pattern[str] | None] = (0, None)
+    """What of the command was hidden for its name alone, and by what: answers say it again where nothing names it."""
+    _again: re.Pattern[str] | None = None
+    _asked: bool = False
+
+    def asked(self) -> None:
+        """The command is masked; its answer comes."""
+        self._asked = True
+        if self.hidden and len(self.hidden) <= MOST_SAID:
+            self._again = _said_again(self.hidden)
 
     def _take(self, masked: Masked) -> str:
         self._count(masked)
-        self.hidden.update(masked.hidden)
+        if not self._asked:
+            self.hidden.update(masked.hidden)
         return str(masked.text)
 
     def _unsaid(self, text: str) -> str:
         """Without what was hidden before: errors, notices and plans quote the values of their command."""
-        if len(self.hidden) != self._again[0]:
-            self._again = len(self.hidden), _said_again(self.hidden)
-        pattern = self._again[1]
-        return pattern.sub(lambda match: self.hidden[_whole(self.hidden, match[0])], text) if pattern else text
+        if self._again is None:
+            return text
+        found = self._again.finditer(text)
+        return spliced(text, [(*each.span(), self.hidden[_whole(self.hidden, each[0])]) for each in found])
 
     def _count(self, masked: Counted) -> None:
         for found in masked.found:
@@ -152,6 +163,8 @@ class Masking:
         return self._take(self.masker.sql(text.decode("utf-8", "replace")))
 
     def text(self, raw: bytes, names: Names = ()) -> str:
+        if len(self.hidden) > MOST_SAID:
+            return self.withhold(raw)
         return self._take(self.masker.text(self._unsaid(raw.decode("utf-8", "replace")), names))
 
     def name(self, name: str) -> str:
@@ -214,7 +227,9 @@ class Masking:
 def command(
     masking: Masking, text: bytes, binds: tuple[bytes | None, ...], formats: tuple[int, ...], oids: tuple[int, ...]
 ) -> dict[str, Any]:
-    return {"text": masking.sql(text), "params": _params(masking, text, binds, formats, oids)}
+    shown = {"text": masking.sql(text), "params": _params(masking, text, binds, formats, oids)}
+    masking.asked()
+    return shown
 
 
 def free(masking: Masking, text: bytes) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import struct
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,3 +141,32 @@ def test_what_is_masked_stays_when_masked_again(raw: RawExchange) -> None:
     twice, masking = shown(again)
     assert twice["answer"]["rows"] == once["answer"]["rows"]
     assert not masking.failed
+
+
+def test_what_a_command_hid_is_hidden_in_json_that_stays_json() -> None:
+    doc = Column(b"doc", 0, 0, JSON, 0)
+    raw = RawExchange(1, CommandKind.SIMPLE, b"insert into t (ssn) values (536904399) returning doc", 0, columns=(doc,))
+    raw.rows.append(((doc,), (b'[[536904399], {"of": 536904399.0}]',)))
+    made, _ = shown(raw)
+    (cell,) = made["answer"]["rows"][0]
+    assert "536904399" not in cell
+    assert _shape(json.loads(cell)) == _shape([[""], {"of": ""}])
+
+
+@pytest.mark.parametrize(("values", "said"), [(1, True), (content.MOST_SAID, True), (content.MOST_SAID + 1, False)])
+def test_what_a_command_hid_is_looked_for_by_one_pattern_however_many_rows_hide(
+    values: int, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[int] = []
+    build = content._said_again
+    monkeypatch.setattr(content, "_said_again", lambda hidden: (built.append(1), build(hidden))[1])
+    rows = ", ".join(f"('word{n:04}x')" for n in range(values))
+    columns = (Column(b"password", 0, 0, 25, 0), Column(b"note", 0, 0, 25, 0))
+    raw = RawExchange(1, CommandKind.SIMPLE, f"insert into t (password) values {rows}".encode(), 0, columns=columns)
+    raw.rows += [(columns, (b"other%d" % n, b"plain")) for n in range(500)]
+    raw.error = m.error("ERROR", "22P02", 'no such thing: "word0000x"')[5:]
+    made, _ = shown(raw)
+    assert built == [1] * said
+    told = made["answer"]["error"]["M"]
+    assert "word0000x" not in told
+    assert told.startswith("no such thing" if said else "withheld:")
