@@ -37,7 +37,7 @@ chaos: setup
 	$(BIN)/python -m pytest -q -s -p no:xdist -m "full and slow" tests/scenarios/test_chaos.py
 
 # 5,000 values of every type, each on three surfaces, in full mode; then detect-secrets, secretlint and Presidio look for
-# them (npm and a virtual environment of their own; what is missing is said). An hour or so on two cores.
+# them (npm and a virtual environment of their own; what is missing is said). Half an hour on two cores.
 soak: setup
 	$(BIN)/python -m pytest -q -s -p no:xdist -m "full and slow" tests/scenarios/test_soak.py
 
