@@ -16,7 +16,7 @@ from tests.scenarios.test_kill import Load, _nothing_lost_nothing_twice, _settle
 from tests.scenarios.test_ops import until
 
 BEHIND = "the store ends at batch"
-"""What it says where the other wrote a batch between its two looks, at the store and at the bus (docs/limitations.md)."""
+"""What it says where the other wrote a batch between its looks at the store and at the bus (docs/limitations.md)."""
 WHY = "was written by another ledger process: only one may own shard 0; this one stops"
 
 
