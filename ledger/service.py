@@ -18,7 +18,7 @@ import structlog
 from bus.topics import COVERED, EVENTS, Bus, Consumer, Message, OffsetLost
 from ledger.batch import Consumed, Cursor, Item
 from ledger.entry import leaf_bytes
-from ledger.recovery import Head, read_tripwire, refuse_older_store
+from ledger.recovery import CannotRecover, Head, read_tripwire, refuse_older_store
 from ledger.sequencer import Append, BadMessage, Repeat, Unlike, admit, gone, place
 from ledger.store import Store
 from ledger.succession import origin_of, shards
@@ -159,7 +159,11 @@ class LedgerService:
         head = self.head
         known = await self._consumer.committed(EVENTS, self._partition)
         if known is not None and known[1]:
-            refuse_older_store(head, read_tripwire(known[1]), self._first, self.shard)
+            try:
+                refuse_older_store(head, read_tripwire(known[1]), self._first, self.shard)
+            except CannotRecover:
+                await asyncio.to_thread(self._writer.still_newest)  # a writer beside us went on between our two looks
+                raise
         self._bus_now = await self._bus.identity(EVENTS)
         self._consumed = Consumed(self._bus_now, EVENTS, self._partition, -1)
         if head.consumed is not None:

@@ -79,10 +79,7 @@ class Writer:
         made = self._store.create(layout.batch(self.shard, meta.seq), raw)
         self._at("batch")
         if made is Creation.OTHER:
-            raise Fenced(
-                f"{layout.batch(self.shard, meta.seq)} was written by another ledger process: "
-                f"only one may own shard {self.shard}; this one stops"
-            )
+            raise self._fenced(meta.seq)
         # (3) Sign and create checkpoint/<seq>, a pure function of the batch: signing again gives
         #     the same bytes. From here on an error is fatal: restart and let recovery look.
         self.head = Head(meta.seq, tree, hashlib.sha256(raw).digest(), dict(cursors), consumed, known, False)
@@ -92,6 +89,18 @@ class Writer:
         #     both follow from what stands in the store. A crash here repeats input that the
         #     cursors drop.
         return self.head
+
+    def still_newest(self) -> None:
+        """Raises Fenced where the store went on without us, StoreBroken."""
+        folder, seq = layout.batches(self.shard), self.head.seq
+        if self._store.any_after(folder, layout.batch(self.shard, seq) if seq >= 0 else ""):
+            raise self._fenced(seq + 1)
+
+    def _fenced(self, seq: int) -> Fenced:
+        return Fenced(
+            f"{layout.batch(self.shard, seq)} was written by another ledger process: "
+            f"only one may own shard {self.shard}; this one stops"
+        )
 
     def _publish(self, head: Head) -> None:
         name = layout.checkpoint(self.shard, head.seq)

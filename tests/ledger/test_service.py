@@ -448,6 +448,26 @@ async def test_an_older_copy_of_the_store_is_refused(tmp_path: Path) -> None:
         await serve(bus, tmp_path / "empty")
 
 
+async def test_a_writer_that_went_on_between_two_looks_is_no_older_copy(tmp_path: Path) -> None:
+    class Busy(MemoryBus):
+        """Asked between the look at the store and the one at the bus."""
+
+        alone = True
+
+        async def consumer(self, group: str, topics: Sequence[str], partitions: Sequence[int]) -> MemoryConsumer:
+            if self.alone:
+                self.alone = False
+                await serve(self, tmp_path)
+            return await super().consumer(group, topics, partitions)
+
+    bus = Busy()
+    await send(bus, message(0, 2))
+    with pytest.raises(Fenced, match="only one may own shard shard-0"):
+        await serve(bus, tmp_path)
+    await serve(bus, tmp_path)
+    assert beats(tmp_path) == [0, 1, 2]
+
+
 async def test_a_second_process_takes_the_shard_and_the_first_gives_it_up(tmp_path: Path) -> None:
     bus = MemoryBus()
     first = service(bus, tmp_path)
