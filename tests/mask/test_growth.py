@@ -13,8 +13,11 @@ from collections.abc import Callable
 
 import pytest
 
+from mask import encodings
 from mask.copy_shape import shapes
 from mask.masker import masker_for
+from mask.normal import View
+from mask.search import DEPTH
 from schemas.ids import SessionId
 from schemas.judging import Detect
 from tests.mask.conftest import PEM, SECRET
@@ -43,7 +46,8 @@ UNITS = [
 
 
 def _random64(size: int) -> str:
-    """The same piece again and again: chance makes text of some pieces and not of others, which is searched then."""
+    """The same piece again and again, so that any length is read in as many passes: see
+    test_text_is_read_in_few_passes_however_long_it_is."""
     piece = base64.b64encode(random.Random(1).randbytes(1 << 13)).decode().rstrip("=")
     return (piece * (size // len(piece) + 1))[:size]
 
@@ -82,7 +86,7 @@ def cost(text: str, mask: Callable[[str], object]) -> float:
 
 def ratio(make: Callable[[int], str], mask: Callable[[str], object]) -> float:
     best = ALLOWED * 2
-    for _ in range(10):  # what else runs can only slow a run down
+    for _ in range(4):  # what else runs can only slow a run down
         short = max(min(cost(make(SHORT), mask) for _ in range(2)), 0.002)
         best = min(best, cost(make(LONG), mask) / short)
         if best < LINEAR * 1.5:
@@ -101,7 +105,24 @@ def test_text_is_masked_in_linear_time(made: str) -> None:
 def test_a_megabyte_costs_twice_what_half_of_it_does(made: str) -> None:
     """At most 2.5 times."""
     half, whole = MADE[made](1 << 19), MADE[made](1 << 20)
-    assert any(cost(whole, MASKER.text) <= 2.5 * max(cost(half, MASKER.text), 0.01) for _ in range(8))
+    assert any(cost(whole, MASKER.text) <= 2.5 * max(cost(half, MASKER.text), 0.01) for _ in range(4))
+
+
+@pytest.mark.parametrize("size", [1 << 15, 1 << 18, 1 << 20])
+def test_text_is_read_in_few_passes_however_long_it_is(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance decides in how many: how deep pieces of random text go, and whether they look quoted. So the cost of two
+    lengths of it differs by more than the lengths do, and what is bounded are passes: each depth of each reading."""
+    passes: list[int] = []
+    blobs = encodings.blobs
+
+    def counted(view: View, budget: encodings.Budget) -> encodings.Opened:
+        passes.append(len(view.data))
+        return blobs(view, budget)
+
+    monkeypatch.setattr(encodings, "blobs", counted)
+    MASKER.text(base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode())
+    assert 1 <= len(passes) <= (DEPTH + 1) ** 2
+    assert max(passes) <= size
 
 
 COMMANDS: dict[str, Callable[[int], str]] = {
