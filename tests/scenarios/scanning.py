@@ -25,6 +25,7 @@ _RUNS = re.compile(rb"[\t\x20-\x7e]{11,}")
 """An SSN with its dashes, and longer: shorter runs come about by chance in what is sealed, an `IN@G0.Ca` among them."""
 _PART = 1 << 20  # characters of a file, or a little more, so that several processes share a large one
 _LONGEST, _OVERLAP = 1000, 200  # characters of a line: they search in lines, some not in linear time
+MASKED = "masked-"  # files of what was masked, opened, begin so
 SCANS_S = 2 * 3600
 _RULES = '{"rules": [{"id": "@secretlint/secretlint-rule-preset-recommend"}]}'
 
@@ -43,7 +44,9 @@ UNMASKED = {"URL", "DATE_TIME", "IP_ADDRESS", "MEDICAL_LICENSE", "US_DRIVER_LICE
 OURS: dict[str, Callable[[Find], bool]] = {
     "a time; what is planted and begins so is known": lambda f: re.fullmatch("1[5-9][0-9]{11,17}", f.text) is not None,
     "by chance, where bytes follow a text; what is planted is known": lambda f: (
-        f.type == "EMAIL_ADDRESS" and re.fullmatch("[^@]+@[A-Za-z0-9][.][A-Za-z]{2}", f.text) is not None
+        f.type == "EMAIL_ADDRESS"
+        and not f.file.startswith(MASKED)  # that is text, and nothing stands in it by chance
+        and re.fullmatch("[^@]+@[A-Za-z0-9][.][A-Za-z]{2}", f.text) is not None
     ),
     "a token, or what is withheld": lambda f: re.search("tok:[a-z_]+:|withheld:[0-9]+", f.text) is not None,
 }
@@ -127,7 +130,9 @@ def write_runs(files: Iterable[Path], folder: Path) -> int:
 
 def write_texts(texts: Iterable[str], folder: Path) -> int:
     """Each text once."""
-    return _write_parts(folder, "masked", [line for text in dict.fromkeys(texts) for line in text.splitlines()])
+    return _write_parts(
+        folder, MASKED.rstrip("-"), [line for text in dict.fromkeys(texts) for line in text.splitlines()]
+    )
 
 
 def _write_parts(folder: Path, name: str, lines: Iterable[str]) -> int:
