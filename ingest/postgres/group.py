@@ -4,10 +4,10 @@ A barrier (a command that may change settings) is sent, and nothing behind it is
 judged before the target has answered. Within a pipeline that needs a Flush of
 ours and a look at the settings, because the target reports them only at
 ReadyForQuery. A group with a command to hold goes nowhere until that is settled,
-so that nothing of it is upstream meanwhile. But what may change the
-meaning of a name before it in its group goes first, and is answered: what is
-approved is what its names mean then. For the same reason it has to run right behind its Bind: a DROP finds its
-table when it runs.
+so that nothing of it is upstream meanwhile. But what may change the meaning of a
+name before it in its group goes first, and is answered: what is approved is what
+its names mean then. For the same reason it has to run right behind its Bind: a
+DROP finds its table when it runs.
 """
 
 from __future__ import annotations
