@@ -54,12 +54,16 @@ def hides_a_default(body: Any, words: list[str]) -> bool:
     }
     if not records:
         return False
-    for at, word in enumerate(words[:-1]):
+    end = default = len(words)  # the next `;` and the next default behind `at`: read backwards, each word once
+    for at in range(len(words) - 1, -1, -1):
+        word = words[at]
+        if word == ";":
+            end = at
         starts = at == 0 or words[at - 1] in (";", "declare")
-        if starts and _may_be(word, records) and words[at + 1] not in (":=", "=", ".", "["):
-            end = words.index(";", at) if ";" in words[at:] else len(words)
-            if any(each in (":=", "=", "default") for each in words[at + 1 : end]):
-                return True
+        if starts and default < end and _may_be(word, records) and words[at + 1] not in (":=", "=", ".", "["):
+            return True
+        if word in (":=", "=", "default"):
+            default = at
     return False
 
 

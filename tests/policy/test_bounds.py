@@ -16,6 +16,7 @@ from policy.document import RulesInvalid
 from policy.found import MAX_EFFECTS
 from policy.judge import judge
 from policy.rules import MOST_RULES, parse
+from policy.sql.bodies import hides_a_default
 from schemas.judging import SessionFacts
 from schemas.records import Band, Decision
 
@@ -212,3 +213,13 @@ def test_the_directory_of_reviewers_is_plain_data() -> None:
     for bad in (key + "=" * 100, "ed25519:" + "A" * 200_000, "file:/etc/passwd", "ed25519:\u0661" * 30):
         with pytest.raises(RulesInvalid):
             parse(good.replace(repr(key), repr(bad)))
+
+
+@pytest.mark.parametrize("some", ["r r; ", "declare r x ", "declare r r; "])
+def test_a_body_of_many_declarations_is_read_in_time(some: str) -> None:
+    body = [{"PLpgSQL_function": {"datums": [{"PLpgSQL_rec": {"refname": "r", "lineno": 1}}]}}]
+    words = some.replace(";", " ;").split() * 200_000
+    began = time.perf_counter()
+    assert not hides_a_default(body, words)
+    assert hides_a_default(body, [*words, ";", "r", "t", ":=", "x", ";"])
+    assert within(began)
