@@ -71,8 +71,9 @@ class Masker(Protocol):
 
 _SHORTEST_SAID = 3
 _LONGEST_SAID = 64  # bytes of a value that PostgreSQL quotes in a detail
-MOST_SAID = 200
-"""Values of a command that are looked for in its answer; of a command that hides more, no error or notice is shown."""
+MOST_SAID, MOST_SAID_LENGTH = 200, 16_384
+"""Values of a command, and characters of them, that are looked for in its answer; of a command that hides more, no
+error or notice is shown."""
 
 
 def _said_again(hidden: Iterable[str]) -> re.Pattern[str] | None:
@@ -122,11 +123,13 @@ class Masking:
     """What of the command was hidden for its name alone, and by what: answers say it again where nothing names it."""
     _again: re.Pattern[str] | None = None
     _asked: bool = False
+    _much: bool = False
 
     def asked(self) -> None:
         """The command is masked; its answer comes."""
         self._asked = True
-        if self.hidden and len(self.hidden) <= MOST_SAID:
+        self._much = len(self.hidden) > MOST_SAID or sum(map(len, self.hidden)) > MOST_SAID_LENGTH
+        if self.hidden and not self._much:
             self._again = _said_again(self.hidden)
 
     def _take(self, masked: Masked) -> str:
@@ -163,7 +166,7 @@ class Masking:
         return self._take(self.masker.sql(text.decode("utf-8", "replace")))
 
     def text(self, raw: bytes, names: Names = ()) -> str:
-        if len(self.hidden) > MOST_SAID:
+        if self._much:
             return self.withhold(raw)
         return self._take(self.masker.text(self._unsaid(raw.decode("utf-8", "replace")), names))
 
@@ -396,21 +399,29 @@ def told(masking: Masking, payload: bytes, *, copying: bool = False) -> dict[str
 _QUOTED = re.compile(rb'(?<=: )"(.*)"', re.DOTALL)
 _OF_A_ROW = frozenset((b"23502", b"23503", b"23505", b"23514", b"23P01"))
 """Constraints that fail: their detail is a row, or `Key (a, b)=(1, x)`, in any language."""
-_KEY = re.compile(rb"\((.{1,2000}?)\)=\((.*?)\)(?= |$)", re.DOTALL)
 
 
 def _of_a_row(masking: Masking, said: dict[str, bytes], field: str, value: bytes) -> str:
-    """A row's values have no names, and are hidden; a key's have those of its columns."""
-    if field != "D" or said["C"] == b"23514" or b")=(" not in value:
-        return masking.withhold(value) if field == "D" and b"(" in value else masking.text(value)
+    """A row's values have no names, and are hidden; a key's have those of its columns. Two keys, as an exclusion
+    constraint names them, are hidden whole: values may look like what divides them."""
+    if field != "D" or b"(" not in value:
+        return masking.text(value)
+    named, divider, rest = value.partition(b")=(")
+    if said["C"] == b"23514" or not divider or divider in rest:
+        return masking.withhold(value)
+    before, _, key = named.partition(b"(")
+    values, _, behind = rest.rpartition(b")")
     table = said.get("t", b"").decode("utf-8", "replace")
+    columns = [column.strip(' "') for column in key.decode("utf-8", "replace").split(",")]
+    if len(columns) > _MOST_KEYED:
+        return masking.withhold(value)
+    names = tuple(f"{table}.{column}" for column in columns)
+    shown = masking.text(values, names).encode()
+    return masking.text(b"%b(%b)=(%b)%b" % (before, key, shown, behind))
 
-    def shown(key: re.Match[bytes]) -> bytes:
-        columns = [column.strip(' "') for column in key[1].decode("utf-8", "replace").split(",")]
-        names = tuple(f"{table}.{column}" for column in columns)
-        return b"(%b)=(%b)" % (key[1], masking.text(key[2], names).encode())
 
-    return masking.text(_KEY.sub(shown, value))
+_MOST_KEYED = 32
+"""Columns of an index: PostgreSQL's own limit."""
 
 
 def bounded(masking: Masking, content: dict[str, Any]) -> bytes:

@@ -170,3 +170,23 @@ def test_what_a_command_hid_is_looked_for_by_one_pattern_however_many_rows_hide(
     told = made["answer"]["error"]["M"]
     assert "word0000x" not in told
     assert told.startswith("no such thing" if said else "withheld:")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("said", [b")=(", b"(a)=(", b"((", b'x: "', b") ", b"(a, b)=(x) "])
+def test_what_a_failed_row_says_is_read_once(said: bytes) -> None:
+    """A client chooses what RAISE says: 256 KiB of it took hours."""
+    masking = content.Masking(MASKER, content.Learned())
+    detail = b"Key (" + said * (200_000 // len(said))
+    for copying in (False, True):
+        content.told(masking, m.error("ERROR", "23505", "x")[5:-1] + b"D" + detail + b"\0\0", copying=copying)
+
+
+def test_a_long_value_that_a_command_hid_is_in_no_pattern_and_no_error_is_shown() -> None:
+    """A pattern of a megabyte took a quarter of a minute."""
+    text = b"insert into t (password) values ('" + b"it''s \\ " * 100_000 + b"')"
+    raw = RawExchange(1, CommandKind.SIMPLE, text, 0)
+    raw.error = m.error("ERROR", "22P02", "it's \\ " * 30_000)[5:]
+    made, masking = shown(raw)
+    assert masking._again is None
+    assert made["answer"]["error"]["M"].startswith("withheld:")
