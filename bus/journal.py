@@ -299,7 +299,7 @@ def recover(directory: Path) -> Tail | None:
             path.rename(path.with_suffix(".torn"))  # kept: it may be damage after all
             continue
         if reader.end < size:
-            _keep_what_is_whole(path, reader.end)
+            _keep_what_is_whole(path, reader.end, reader.next_chunk)
             os.truncate(path, reader.end)
         unsigned = tuple(reader.open_chunks)
         first = reader.next_chunk - len(unsigned)
@@ -307,13 +307,14 @@ def recover(directory: Path) -> Tail | None:
     return None
 
 
-def _keep_what_is_whole(path: Path, end: int) -> None:
-    """A torn write leaves nothing whole behind it. Where there is a record, it is damage that is cut off, with what was
-    signed after it: kept beside the file, for whoever can mend it. Raises JournalUnwritable."""
+def _keep_what_is_whole(path: Path, end: int, chunk: int) -> None:
+    """A torn write leaves nothing whole behind it. Where there is a record, of this chunk or a later one, it is damage
+    that is cut off, with what was signed after it: kept beside the file, for whoever can mend it. Raises
+    JournalUnwritable."""
     with path.open("rb") as f:
         f.seek(end)
         cut = f.read()
-    if not any(_whole(cut, found.start()) for found in re.finditer(rb"[CS]", cut)):
+    if not any(_whole(cut, found.start(), chunk) for found in re.finditer(rb"[CS]", cut)):
         return
     try:
         with path.with_suffix(".cut").open("wb") as f:
@@ -324,11 +325,13 @@ def _keep_what_is_whole(path: Path, end: int) -> None:
         raise JournalUnwritable(f"{path.name}: {e.strerror}") from e
 
 
-def _whole(data: bytes, at: int) -> bool:
+def _whole(data: bytes, at: int, chunk: int) -> bool:
     if len(data) - at < _RECORD.size:
         return False
     kind, number, length, crc = _RECORD.unpack_from(data, at)
     end = at + _RECORD.size + length
+    if not chunk - 1 <= number <= chunk + len(data) or length > LARGEST_RECORD:
+        return False  # at once: sealed bytes look like a record's first one in 128 places, and a checksum reads on far
     return bool(end <= len(data) and _checksum(kind, number, data[at + _RECORD.size : end]) == crc)
 
 

@@ -136,8 +136,10 @@ def _runs_next(messages: list[Message], index: int) -> bool:
     bound = messages[index]
     if bound.kind != 0x42:
         return True
-    behind = next((m for m in messages[index + 1 :] if m.kind != 0x44), None)
-    return behind is not None and behind.kind == 0x45 and behind.portal == bound.portal
+    for at in range(index + 1, len(messages)):  # no slice: a group may have ten thousand Binds
+        if messages[at].kind != 0x44:
+            return messages[at].kind == 0x45 and messages[at].portal == bound.portal
+    return False
 
 
 def _send(relay: Relay, messages: list[Message], buffer: bytes, refusals: list[tuple[int, Refusal]]) -> None:
