@@ -39,6 +39,9 @@ MOST_PARSED = 4096
 """Names whose Parse is remembered, for its parameter types; only what is held asks for them, and is refused
 where they were forgotten."""
 
+MOST_DESCRIBED = 1 << 20
+"""Bytes of RowDescriptions that a session remembers, for segments to come: what is forgotten is read off the text."""
+
 PROBE = object()
 """Tag of operations that the gateway itself asked: their answers are not the client's."""
 
@@ -96,6 +99,7 @@ class Relay:
         self.parsed: dict[bytes, Message] = {}  # by name: the last Parse that the target completed
         self.parsing: dict[bytes, Message] = {}  # by name: the last Parse before the message that is judged
         self.described: dict[bytes, tuple[bytes, bytes]] = {}  # by name: a text, and its RowDescription
+        self._description_bytes = 0
         self.commands = 0
         self.refused: Counter[str] = Counter()  # commands, by why
         self.ended = False
@@ -484,7 +488,7 @@ class Relay:
                     self._described(operation, data[start:end])
                 elif kind == 0x33 and operation is not None and not operation.portal:
                     self.parsed.pop(operation.name, None)
-                    self.described.pop(operation.name, None)
+                    self._forget_description(operation.name)
                 elif kind == 0x45:
                     ours = refuse.rewrite(data[start:end], self.refusals) if self.refusals else None
                     if ours is not None:
@@ -519,9 +523,15 @@ class Relay:
             return
         parsed = self.parsed.get(operation.name)
         if parsed is not None and len(description) <= SMALL_MESSAGE:
+            self._forget_description(operation.name)
             self.described[operation.name] = parsed.text, description
-            if len(self.described) > MOST_PARSED:
-                del self.described[next(iter(self.described))]
+            self._description_bytes += len(description)
+            while self._description_bytes > MOST_DESCRIBED:
+                self._forget_description(next(iter(self.described)))
+
+    def _forget_description(self, name: bytes) -> None:
+        if (known := self.described.pop(name, None)) is not None:
+            self._description_bytes -= len(known[1])
 
     def _send_changed(self, data: bytes, changed: list[tuple[int, int, bytes]], elided: list[tuple[int, int]]) -> None:
         """Rare: rewritten errors, answers to our own questions."""

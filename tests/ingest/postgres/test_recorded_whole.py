@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from ingest.postgres import relay
 from schemas.frames import Frame, FrameKind
 from schemas.records import Result
 from stream.exchange import RawExchange
@@ -164,6 +165,25 @@ def test_a_segment_that_comes_later_knows_what_columns_are_called(allowing: Any,
     frames = [Frame(5, session, FrameKind(kind), data) for session, kind, data in allowing.journal.frames[at:]]
     ran = read(frames, stored=False)
     assert [[column.name for column in raw.columns] for raw in ran] == [[b"a"], []]
+
+
+def test_descriptions_for_later_segments_are_bounded(
+    allowing: Any, table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is forgotten is stated without, and read off the text; a newer one is not."""
+    monkeypatch.setattr(relay, "MOST_DESCRIBED", 100)
+    with psycopg.connect(allowing.url(), autocommit=True) as connection:
+        for name in (b"old", b"newer", b"newer"):
+            say(connection, wire.parse(b"select a as long_name from job_log", name), wire.describe("S", name), S)
+            say(connection, wire.close("S", name), S) if name == b"newer" else None
+        say(connection, wire.parse(b"select a as long_name from job_log", b"last"), wire.describe("S", b"last"), S)
+        say(connection, wire.parse(b"select a as long_name from job_log", b"behind"), wire.describe("S", b"behind"), S)
+        at = len(allowing.journal.frames)
+        allowing.journal.cut_now()
+        for name in (b"old", b"behind"):
+            say(connection, wire.bind(name), wire.execute(), S)
+    frames = [Frame(5, session, FrameKind(kind), data) for session, kind, data in allowing.journal.frames[at:]]
+    assert [[column.name for column in raw.columns] for raw in read(frames, stored=False)] == [[], [b"long_name"]]
 
 
 @pytest.mark.parametrize("simple", [True, False])
