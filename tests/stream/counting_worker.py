@@ -128,6 +128,26 @@ def _stand_still(where: str, patience_s: float) -> None:
         Stream.noack_take = nothing  # type: ignore[method-assign]
 
 
+def _slow_start() -> None:
+    """A machine that is busy at the worst times: when the state is there, and before reading begins where it has to."""
+    from faust.transport.consumer import Consumer
+
+    from stream import faust_app
+
+    recovered, seek = faust_app.RowTable.on_recovery_completed, Consumer.perform_seek
+
+    async def late(*args: Any) -> None:
+        await asyncio.sleep(1.0)
+        await recovered(*args)
+
+    async def later(self: Consumer) -> None:
+        await asyncio.sleep(1.5)
+        await seek(self)
+
+    faust_app.RowTable.on_recovery_completed = late  # type: ignore[method-assign]
+    Consumer.perform_seek = later  # type: ignore[method-assign]
+
+
 def _say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
@@ -142,6 +162,8 @@ async def main(given: dict[str, Any]) -> None:
         worker = _approvals(settings)
     if "stands" in given:
         _stand_still(*given["stands"])
+    if "slow_start" in given:
+        _slow_start()
     if "raise" in given:
         _raise_at("stream/faust_app.py", *given["raise"])
     loop = asyncio.get_running_loop()

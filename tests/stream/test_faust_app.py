@@ -258,6 +258,33 @@ async def test_rows_come_back_as_they_went_in_after_a_kill(world: World) -> None
     await world.check()
 
 
+async def test_a_worker_that_is_slow_to_start_under_load_reads_all_in_order_and_goes_on(world: World) -> None:
+    await world.count(500)
+    first = await world.worker()
+    await world.all_counted()
+    await first.stop()
+    sending = asyncio.create_task(_go_on_counting(world))
+    worker = await world.worker(slow_start=True)
+    await worker.ready(PARTITIONS)
+    handled = int(worker.said["handled"])
+
+    async def goes_on() -> bool:
+        assert worker.process.returncode is None, worker.log
+        return int(worker.said["handled"]) > handled + 200
+
+    await until(goes_on)
+    sending.cancel()
+    await world.all_counted()
+    await worker.stop()
+    await world.check()
+
+
+async def _go_on_counting(world: World) -> None:
+    while True:
+        await asyncio.shield(world.count(20))
+        await asyncio.sleep(0.02)
+
+
 async def test_a_role_keeps_its_signals_its_root_logger_and_its_folder(world: World) -> None:
     await world.count(10)
     worker = await world.worker()
