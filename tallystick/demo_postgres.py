@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -65,10 +66,19 @@ class Postgres:
             return f.read().decode("utf-8", "replace")
 
 
+PORTS = range(10_000, 32_768)
+"""Below those that Linux gives to connections: one of these is ours until we listen, as good as surely. Of the others,
+a client that asks a server again and again until it listens may be given the server's own port, and meet itself."""
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port of loopback that nobody listens on now."""
+    while True:
+        port = secrets.choice(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def _run_as() -> pwd.struct_passwd | None:

@@ -149,8 +149,11 @@ def test_each_role_is_restarted_under_load_and_no_query_fails(deploy: Make) -> N
     _settle(deployment)
     deployment.up.stop()
     _nothing_was_cut(deployment, works)
-    said = [json.loads(line) for line in (deployment.place / "up.log").read_text().splitlines() if '"code"' in line]
-    assert [end["code"] for end in said] == [0] * (len(ports) + len(works)), said
+    said = (deployment.place / "up.log").read_text().splitlines()
+    ends = [json.loads(line) for line in said if '"code"' in line]
+    why = "\n".join(line for line in said if "the stream worker ends" in line or '"error"' in line)
+    assert [(end["child"], end["code"]) for end in ends if end["code"]] == [], why
+    assert len(ends) == len(ports) + len(works)
 
 
 def _listens(url: str) -> bool:
