@@ -142,8 +142,9 @@ def _body(r: Reading, language: str, source: Node, scope: Scope) -> None:
         embedded(r, text, grammar.MODE_SQL, scope)
     elif language == "plpgsql":
         try:
+            words = grammar.words(text)  # first, because it says what would take the parser too long
             body = grammar.parse_plpgsql(scope.text)
-            hidden = bodies.hides_a_default(body, grammar.words(text))
+            hidden = bodies.hides_a_default(body, words)
         except grammar.Unparsable:
             r.unknown("a body that cannot be read")
             return

@@ -17,6 +17,7 @@ from policy.found import MAX_EFFECTS
 from policy.judge import judge
 from policy.rules import MOST_RULES, parse
 from policy.sql.bodies import hides_a_default
+from policy.sql.effects import read
 from schemas.judging import SessionFacts
 from schemas.records import Band, Decision
 
@@ -222,4 +223,12 @@ def test_a_body_of_many_declarations_is_read_in_time(some: str) -> None:
     began = time.perf_counter()
     assert not hides_a_default(body, words)
     assert hides_a_default(body, [*words, ";", "r", "t", ":=", "x", ";"])
+    assert within(began)
+
+
+@pytest.mark.parametrize("command", ["SELECT " + "/*" * 200_000, "DO E'begin " + r"\x2f*" * 100_000 + " end'"])
+def test_comments_in_comments_do_not_keep_the_judge(command: str) -> None:
+    """PostgreSQL's scanner reads each of them to the end of all: minutes, without the bound."""
+    began = time.perf_counter()
+    assert not read(command).complete
     assert within(began)

@@ -155,6 +155,10 @@ REPEATED = [
     ("a CASE", "SELECT ", "CASE WHEN ", "1"),
     ("an element", "SELECT 1", ",1", ""),
     ("a statement", "", "SELECT 1;", ""),
+    ("an opened comment", "SELECT ", "/*", ""),
+    ("a closed comment", "SELECT ", "*/", ""),
+    ("a comment among operators", "SELECT 1 ", "/*-", ""),
+    ("a comment in a comment", "SELECT /*", "/*/", ""),
 ]
 
 
@@ -163,11 +167,22 @@ def test_a_mebibyte_of_anything_is_an_answer_not_a_crash(head: str, more: str, t
     """libpg_query overflows an 8 MB stack at 130 kB of `1+1+1...` and takes the process with it."""
     room = grammar.MAX_TEXT - len(head) - len(tail)
     sql = head + more * (room // len(more)) + tail
-    try:
-        parse(sql)
-    except Unparsable:
-        pass
+    for read in (parse, literals):
+        try:
+            read(sql)
+        except Unparsable:
+            pass
     assert parse("SELECT 1").statements
+
+
+def test_comments_that_the_scanner_reads_once_are_read() -> None:
+    """It reads on from each `/*` to the end of the operators' characters around it, and again from the next."""
+    art = "/*" + "*=" * 2000 + "*/\n-- " + "/*" * 1000 + "\n"
+    nested = "/* " * 5000 + "*/ " * 5000
+    assert len(literals("SELECT 1 " + art + nested)) == 4
+    assert parse("SELECT 1 " + art + nested).statements
+    with pytest.raises(Unparsable, match="comments"):
+        parse("DO $$ begin " + "/*" * 3000 + "*/" * 3000 + " end $$")
 
 
 def test_depth_is_refused_by_the_tree_alone_and_width_is_not() -> None:

@@ -39,6 +39,8 @@ MAX_DEPTH = 700  # levels of JSON, two an operator; json itself stops at Python'
 DIRECT_TEXT = 16 << 10  # 8k levels of the worst recursion need about 1 MB of stack
 BIG_STACK = 512 << 20  # virtual; only what a text really needs is touched (67 MB seen at 1 MiB)
 
+MOST_REREAD = 4 << 20  # characters, some 15 ms
+
 # pg_query.h: PG_QUERY_PARSE_DEFAULT, and the modes plpgsql uses for its expressions and assignments.
 MODE_SQL, MODE_EXPRESSION, MODE_ASSIGN1, MODE_ASSIGN2, MODE_ASSIGN3 = 0, 2, 3, 4, 5
 
@@ -86,11 +88,12 @@ class LiteralKind(StrEnum):
     NUMBER = "number"
     COMMENT = "comment"
     SETTING = "setting"  # an unquoted value of SET
+    NAME = "name"  # U&"...": the one name that is written in other letters than it has
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A literal, quotes and all; characters of the original text."""
+    """A literal, quotes and all, and the UESCAPE that is said of it; characters of the original text."""
 
     start: int
     end: int
@@ -220,6 +223,7 @@ def quoted(*parts: str) -> str:
 
 _STRINGS = frozenset((pb.SCONST, pb.USCONST, pb.BCONST, pb.XCONST))
 _NUMBERS = frozenset((pb.ICONST, pb.FCONST))
+_ESCAPED = frozenset((pb.USCONST, pb.UIDENT))
 _COMMENTS = frozenset((pb.SQL_COMMENT, pb.C_COMMENT))
 _KINDS = (
     dict.fromkeys(_STRINGS, LiteralKind.STRING)
@@ -231,15 +235,33 @@ _SETS_OF = frozenset((pb.SYSTEM_P, pb.ROLE, pb.USER, pb.DATABASE, pb.FUNCTION, p
 
 def literals(sql: str) -> list[Span]:
     """Every constant and comment, in order: strings of whatever statement (a password, a file name, a
-    program, a NOTIFY payload are strings to the scanner), numbers, and the unquoted values of SET.
+    program, a NOTIFY payload are strings to the scanner), numbers, the unquoted values of SET, and
+    names with escapes. Comments within a `U&'...' UESCAPE '!'` are part of it.
     Works on text that scans but does not parse. Raises Unparsable."""
     raw = _encoded(sql)
     found: list[tuple[int, int, LiteralKind]] = []
     settings = _SettingValues()
+    escaped, said = -1, False  # which of them may have an UESCAPE, and whether it has
     for token in _tokens(raw, sql):
-        kind = _KINDS.get(token.token)
+        which = token.token
+        kind = _KINDS.get(which)
         if kind is not LiteralKind.COMMENT and settings.takes(token) and kind is None:
             kind = LiteralKind.SETTING
+        if which == pb.UIDENT:
+            kind = LiteralKind.NAME
+        if escaped >= 0 and kind is not LiteralKind.COMMENT:
+            if which == pb.UESCAPE and not said:
+                said = True
+                continue
+            if said and which == pb.SCONST:
+                start, _, kind = found[escaped]
+                del found[escaped:]
+                found.append((start, token.end, kind))
+                escaped, said = -1, False
+                continue
+            escaped, said = -1, False
+        if which in _ESCAPED:
+            escaped = len(found)
         if kind is not None:
             found.append((token.start, token.end, kind))
     if len(raw) == len(sql):
@@ -319,7 +341,19 @@ def _encoded(sql: str) -> bytes:
         raise Unparsable(f"text over {MAX_TEXT} bytes")
     if b"\0" in raw:  # C would stop reading here, and judge less than there is
         raise Unparsable("a zero byte", sql.index("\0"))
+    if raw.count(b"/*") > _FEW and _reread(raw) > MOST_REREAD:
+        raise Unparsable("comments opened among too many operators")
     return raw
+
+
+_FEW = 8
+_OPERATORS = re.compile(rb"[-~!@#^&|`?+*/%<>=]{64,}")
+
+
+def _reread(raw: bytes) -> int:
+    """Characters that PostgreSQL's scanner reads again: at each `/*` it reads to the end of the operators' characters
+    that it stands in, and goes back (scan.l, xcstart). A megabyte of `/*` took it a quarter of an hour."""
+    return sum(len(run) * run.count(b"/*") for run in _OPERATORS.findall(raw))
 
 
 def _position(raw: bytes, cursor: int) -> int:
