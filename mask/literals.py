@@ -1,8 +1,9 @@
 """SQL: constants and comments masked by the grammar, so that what is left is still SQL that people read.
 
 A constant is judged by the name that the statement gives it (a column, a setting, an option: `sql_names`),
-then searched as text, dollar-quoted bodies as SQL again. What is clean stays as it was written. Strings
-joined by `||` or by a line break are searched as one. Names and operators are searched last, as text. What
+then searched as text; bodies, and other strings that begin as a command does, as SQL again. What is clean stays
+as it was written. Strings joined by `||` or by a line break are searched as one; a number that is written in
+hexadecimal, and a name with escapes, as what it says. Names and operators are searched last, as text. What
 PostgreSQL would not parse is withheld but for its first keyword: nobody can say which of it is a constant.
 """
 
@@ -11,13 +12,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from itertools import pairwise
 
 from mask import sql_bodies
 from mask.fields import Names
 from mask.kinds import Finding, Kind
 from mask.replace import Counts, Replaced, replaced
-from mask.search import Search
+from mask.search import SHORTEST_WORD, Search
 from mask.sql_calls import NAMING
 from mask.sql_names import Named, named
 from mask.tokens import Tokens, is_masked
@@ -32,6 +35,7 @@ _KEYWORDS = """
     refresh reindex release reset revoke rollback savepoint security select set show start table truncate unlisten
     update vacuum values with
 """
+_IN_BODIES = "perform if for foreach while loop return raise execute case assert"
 _FIRST = re.compile(r"\s*+([A-Za-z]{2,12})\b")
 _JOINED = re.compile(r"(?:\s|\|\||--[^\n]*+\n)++")
 _ARGUMENTS = re.compile(r"\s*+(?:,|\|\|)\s*+")
@@ -40,7 +44,15 @@ _LONGEST_CALL = 40  # characters: longer only where somebody put blanks into it
 _TAG = re.compile(r"\$[^$]*+\$")
 _QUOTE = re.compile(r"(\\[\\'])|''|'(?:\s|--[^\n]*+\n)++'")  # the last goes on in another line
 _ESCAPED = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
-_UNICODE = re.compile(r"\\(?:\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4})|(\\))")
+_UNICODE = re.compile(
+    r"""U&(?:'((?:[^']++|''|'(?:\s|--[^\n]*+\n)++')*+)'|"((?:[^"]++|"")*+)")(.*)""", re.DOTALL | re.IGNORECASE
+)
+_UESCAPE = re.compile(r"\s*+uescape\s*+'.'", re.IGNORECASE | re.DOTALL)
+_BODY = re.compile(r"\s*+(?:([A-Za-z]++)|/\*|--|<<|\()")
+_SAID_OTHERWISE = re.compile("[A-Za-z_]")  # a number in another base, with an exponent, or in groups
+_LARGEST = 256  # bits of a number in another base that is looked at: a card has 63
+_PLACES = 60  # and decimal places of one with an exponent
+_NO_DIGITS = re.compile(r"[^\W\d]++")
 _LETTERS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
 
@@ -94,7 +106,12 @@ class _Statement:
 
     def is_numeric(self) -> bool:
         """Every constant is a number that no rule speaks of: then the detectors alone have a say."""
-        return all(span.kind is LiteralKind.NUMBER and not self._ruled(span) for span in self._spans)
+        return all(
+            span.kind is LiteralKind.NUMBER
+            and not self._ruled(span)
+            and not _SAID_OTHERWISE.search(self._sql, span.start, span.end)
+            for span in self._spans
+        )
 
     def masked(self) -> str:
         changed = [each for group in self._groups() for each in self._group(group)]
@@ -155,15 +172,53 @@ class _Statement:
     def _literal(self, span: Span, written: str) -> str:
         if span.kind is LiteralKind.COMMENT:
             return self._comment(written)
-        text = content(written) if span.kind is LiteralKind.STRING else written
+        if span.kind is LiteralKind.NAME:
+            return self._name(written)
+        text = written
+        if span.kind is LiteralKind.STRING:
+            text = content(written)
+            if has_words_between(written):
+                self._counts.withheld += 1
+                return _quoted(self._tokens.withheld(text))
+            if written.startswith("$"):
+                written = self._tagged(written, text)
         ruling = self._search.fields.judge(self._names.constants.get(span.start, ()))
         if ruling is not None and text:
             return self._by_rule(written, text, ruling.action, ruling.kind)
         if span.kind is LiteralKind.NUMBER:
-            return written  # searched with what stands around it
-        if written.startswith("$") and self._depth < DEPTH:
+            return self._number(written)
+        if self._depth < DEPTH and (written.startswith("$") or _is_command(text)):
             return self._body(written, text)
         return self._text(written, text)
+
+    def _number(self, written: str) -> str:
+        """Plain ones are searched with what stands around them."""
+        if not _SAID_OTHERWISE.search(written):
+            return written
+        text = _value(written)
+        places = self._search.all(text, names=False)
+        self._counts.add(places)
+        return _quoted(replaced(text, places, self._tokens)) if places else written
+
+    def _name(self, written: str) -> str:
+        text = content(written)
+        if has_words_between(written):
+            self._counts.withheld += 1
+            return _as_name(self._tokens.withheld(text))
+        places = self._search.all(text, names=False)
+        self._counts.add(places)
+        return _as_name(replaced(text, places, self._tokens)) if places else written
+
+    def _tagged(self, written: str, text: str) -> str:
+        """With another tag where this one tells something."""
+        tag = _tag(written)[1:-1]
+        if len(tag) < SHORTEST_WORD:
+            return written
+        places = self._search.all(tag) or self._search.all(_NO_DIGITS.sub(" ", tag))
+        self._counts.add(places)
+        if not places:
+            return written
+        return _quoted(text) if "$$" in text or text.endswith("$") else f"$${text}$$"
 
     def _by_rule(self, written: str, text: str, action: FieldAction, kind: Kind) -> str:
         if action is FieldAction.KEEP:
@@ -201,12 +256,38 @@ class _Statement:
             spans = literals(text)
         except Unparsable:
             return self._text(written, text)
-        names = _names_of(text, spans) if _asks(self._search, text) else Named()
-        found = self._search.all(text, names=False)
+        dollars = written.startswith("$")
+        found = self._search.all(text, names=not dollars)
         if not all(_in_one(each, spans) for each in found):
             return self._text(written, text)
-        inner = _Statement(text, spans, names, self._search, self._tokens, self._counts, self._depth + 1)
-        return f"{_tag(written)}{inner.masked()}{_tag(written)}"
+        names = _names_of(text, spans) if _asks(self._search, text) else Named()
+        inner = _Statement(text, spans, names, self._search, self._tokens, self._counts, self._depth + 1).masked()
+        if dollars:
+            return f"{_tag(written)}{inner}{_tag(written)}"
+        return self._text(written if inner == text else _quoted(inner), inner)  # it may be no command, after all
+
+
+def _is_command(text: str) -> bool:
+    """Whether it begins as one, or as a body: whoever gives it to DO or EXECUTE need not quote it with dollars."""
+    first = _BODY.match(text)
+    return first is not None and (not first[1] or first[1].lower() in _COMMANDS)
+
+
+_COMMANDS = frozenset((*_KEYWORDS.split(), *_IN_BODIES.split()))
+
+
+def _value(written: str) -> str:
+    """The digits of a number that is not written as such; it alone where nobody would read another out of it."""
+    plain = written.replace("_", "")
+    base = {"0x": 16, "0o": 8, "0b": 2}.get(plain[:2].lower())
+    if base is not None:
+        whole = int(plain[2:] or "0", base)
+        return str(whole) if whole.bit_length() <= _LARGEST else written
+    try:
+        number = Decimal(plain)
+    except InvalidOperation:
+        return written
+    return format(number, "f") if abs(number.adjusted()) <= _PLACES else plain
 
 
 def _in_one(place: Replaced, spans: list[Span]) -> bool:
@@ -230,19 +311,41 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _as_name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def has_words_between(written: str) -> bool:
+    """Whether there is more than blanks between a constant or name and the UESCAPE that is said of it."""
+    match = _UNICODE.fullmatch(written)
+    return match is not None and match[3] != "" and not _UESCAPE.fullmatch(match[3])
+
+
 def content(written: str) -> str:
-    """What a string constant says (PostgreSQL, section 4.1.2), near enough to be searched."""
+    """What a string constant or name says (PostgreSQL, section 4.1.2), near enough to be searched."""
     first = written[:1].lower()
     if first == "$":
         tag = len(_tag(written))
         return written[tag:-tag]
+    if match := _UNICODE.fullmatch(written):
+        string, name, said = match.groups()
+        text = _unquoted(string) if name is None else name.replace('""', '"')
+        return _escapes(said[-2] if said else "\\").sub(
+            lambda match: _character(int(match[1] or match[2], 16)) if match[3] is None else match[3], text
+        )
     quote = written.find("'")
-    text = _QUOTE.sub(lambda match: match[1] or ("'" if match[0] == "''" else ""), written[quote + 1 : -1])
-    if first == "e":
-        return _ESCAPED.sub(_unescape, text)
-    if first == "u":
-        return _UNICODE.sub(lambda match: _character(int(match[1] or match[2] or "5c", 16)), text)
-    return text
+    text = _unquoted(written[quote + 1 : -1])
+    return _ESCAPED.sub(_unescape, text) if first == "e" else text
+
+
+def _unquoted(text: str) -> str:
+    return _QUOTE.sub(lambda match: match[1] or ("'" if match[0] == "''" else ""), text)
+
+
+@lru_cache(maxsize=16)
+def _escapes(mark: str) -> re.Pattern[str]:
+    each = re.escape(mark)
+    return re.compile(rf"{each}(?:\+([0-9A-Fa-f]{{6}})|([0-9A-Fa-f]{{4}})|({each}))")
 
 
 def _unescape(match: re.Match[str]) -> str:

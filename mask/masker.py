@@ -27,7 +27,7 @@ from schemas.records import Found
 
 __all__ = ["Copied", "Masked", "Masker", "Tokens", "masker_for"]
 
-VERSION = "mask5"
+VERSION = "mask6"
 """Raised with every change of what is masked, but for the table of detectors, which has a digest of its own."""
 MOST_COPIED = 512 * 1024
 """Characters shown of one COPY: a token is many times as long as the shortest value that it stands for."""
