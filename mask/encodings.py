@@ -107,6 +107,10 @@ def has_quoted(data: bytes) -> bool:
     return b"=" in data and _MAY_BE_QUOTED.search(data) is not None
 
 
+MARKS = (rb"\\", b"%", b"&#", rb"=[0-9A-F]{2}=(?:[0-9A-F]{2}|[ \t]{0,8}\r?\n)", rb"=[ \t]{0,8}\r?\n")
+"""Of which one matches wherever `has_any` says yes: for those who look with a set anyway, and pay nothing for more."""
+
+
 def has_any(data: bytes) -> bool:
     return has_escapes(data) or has_quoted(data)
 

@@ -38,6 +38,7 @@ KEPT = frozenset((Kind.CARD, Kind.SSN, Kind.EMAIL, Kind.IBAN))
 """What a rule `keep` keeps. Secrets are never kept: see `mask.fields`."""
 
 _TOKEN = re.compile(rb"tok:[a-z_]{2,20}:[a-z2-7]{20}(?![a-z2-7])")
+_MARK = -1  # whose the marks of escapes are: no detector's
 _PROBE = b"\x82\x82PROBE\x82\x82"
 """In no view: barriers stand for characters that are masked."""
 
@@ -77,10 +78,11 @@ class Filters:
         families = [[(nth, p) for nth, each in numbered if each.family is family for p in each.filters]
                     for family in Family]  # fmt: skip
         encoded = [(len(detectors), pattern) for pattern in encodings.FILTERS]  # one more than there are detectors
+        encoded += [(_MARK, pattern) for pattern in encodings.MARKS]
         self._sets = [_Set(filters) for filters in (*families, encoded) if filters]
 
     def clean(self, data: bytes) -> bool:
-        """Nothing matches."""
+        """Nothing matches, and nothing is escaped."""
         for each in self._sets:  # noqa: SIM110  a generator costs as much as one of the sets
             if each.set.Match(data) is not None:
                 return False
@@ -99,7 +101,7 @@ class Filters:
     def hits(self, here: View) -> list[int]:
         """Whose filters match, by number: in order, because the same text has the same answer."""
         found = {each.whose[n] for each in self._sets for n in each.set.Match(here.data) or ()}
-        return sorted(found)
+        return sorted(found - {_MARK})
 
 
 class Search:
@@ -118,12 +120,12 @@ class Search:
 
     def clean(self, data: bytes) -> bool:
         """Nothing is in these bytes of a view, and nothing is encoded in them."""
-        return not encodings.has_any(data) and self.with_names.clean(data)
+        return self.with_names.clean(data)
 
     def clean_of(self, texts: Sequence[str]) -> list[bool]:
         """Of each, whether it is seen at a glance that `all` finds nothing."""
         views = [text.encode("ascii") if text.isascii() else view(text).data for text in texts]
-        clean = [not encodings.has_any(each) and len(each) <= MOST_TEXT for each in views]
+        clean = [len(each) <= MOST_TEXT for each in views]
         self.with_names.sift(views, clean)
         return clean
 
