@@ -175,7 +175,7 @@ class _Statement:
         if span.kind is LiteralKind.NAME:
             return self._name(written)
         text = written
-        if span.kind is LiteralKind.STRING:
+        if span.kind is LiteralKind.STRING or _UNICODE.match(written):  # SET x = U&"…" is a setting
             text = content(written)
             if has_words_between(written):
                 self._counts.withheld += 1

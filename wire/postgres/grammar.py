@@ -247,7 +247,7 @@ def literals(sql: str) -> list[Span]:
         kind = _KINDS.get(which)
         if kind is not LiteralKind.COMMENT and settings.takes(token) and kind is None:
             kind = LiteralKind.SETTING
-        if which == pb.UIDENT:
+        if which == pb.UIDENT and kind is None:
             kind = LiteralKind.NAME
         if escaped >= 0 and kind is not LiteralKind.COMMENT:
             if which == pb.UESCAPE and not said:
