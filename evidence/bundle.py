@@ -37,8 +37,10 @@ population.csv, exchanges.csv, exceptions.csv, gaps.csv, policies.csv, standing.
 samples/                   masked text of exchanges drawn by the seed in query.json
 proofs/*.tlog-proof        C2SP proofs that an entry is in the log; any tlog tool checks them
 keys/                      verifier key; the log's enrolments, and the root key that signed them; reviewers' public keys
-manifest.json              digest of every part, signed by the log's key
+manifest.json              which release made this, and the digest of every part, signed by the log's key
 """
+FORMAT = 1
+"""Of what a bundle holds: raised with any change of what a verifier makes again (tests/evidence/test_format.py)."""
 
 
 class CannotBuild(RuntimeError):
@@ -53,8 +55,24 @@ class Keys:
     reviewers: tuple[Reviewer, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Which release of Tallystick made a bundle, and in which format."""
+
+    format: int
+    release: str
+
+
 def build(
-    store: Store, shard: str, key: VerifierKey, signer: Signer, query: Query, keys: Keys, opener: Opener | None = None
+    store: Store,
+    shard: str,
+    key: VerifierKey,
+    signer: Signer,
+    query: Query,
+    keys: Keys,
+    opener: Opener | None = None,
+    *,
+    release: str = "",
 ) -> bytes:
     """The zip. `signer` is the log's own key. Raises CannotBuild, StoreBroken."""
     batches = _numbered(store, layout.batches(shard))
@@ -79,7 +97,7 @@ def build(
     parts["keys/log.vkey"] = f"{key}\n".encode()
     parts["keys/root.json"] = root_bytes(keys.root)
     parts["keys/reviewers.json"] = reviewers_bytes(keys.reviewers)
-    parts["manifest.json"] = manifest(parts, key, signer)
+    parts["manifest.json"] = manifest(parts, key, signer, Made(FORMAT, release))
     return archive.pack(parts)
 
 
@@ -88,18 +106,20 @@ def root_of(log: Log) -> bytes:
     return tree.root()
 
 
-def manifest(parts: Mapping[str, bytes], key: VerifierKey, signer: Signer) -> bytes:
+def manifest(parts: Mapping[str, bytes], key: VerifierKey, signer: Signer, made: Made) -> bytes:
     listed = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(parts.items())}
-    signature = signer.sign(Domain.MANIFEST, manifest_message(key.name, listed))
-    return manifest_bytes(key.name, listed, base64.b64encode(signature).decode())
+    signature = signer.sign(Domain.MANIFEST, manifest_message(key.name, made, listed))
+    return manifest_bytes(key.name, made, listed, base64.b64encode(signature).decode())
 
 
-def manifest_message(origin: str, listed: Mapping[str, str]) -> bytes:
-    return json.dumps([1, origin, sorted(listed.items())], separators=(",", ":")).encode()
+def manifest_message(origin: str, made: Made, listed: Mapping[str, str]) -> bytes:
+    said = [2, origin, made.format, made.release, sorted(listed.items())]
+    return json.dumps(said, separators=(",", ":")).encode()
 
 
-def manifest_bytes(origin: str, listed: Mapping[str, str], signature: str) -> bytes:
-    return as_json({"format": 1, "origin": origin, "parts": dict(listed), "signature": signature})
+def manifest_bytes(origin: str, made: Made, listed: Mapping[str, str], signature: str) -> bytes:
+    said = {"format": made.format, "release": made.release, "origin": origin}
+    return as_json({**said, "parts": dict(listed), "signature": signature})
 
 
 def sample_facts(e: Indexed) -> dict[str, object]:

@@ -9,7 +9,17 @@ from collections.abc import Mapping
 
 from approvals.votes import CLOCKS_APART_US, REVIEWING, Directory, DirectoryInvalid, Settled, Why, objection, settles
 from evidence.archive import Unpacked
-from evidence.bundle import README, manifest_bytes, manifest_message, reviewers_bytes, root_bytes, root_of, sample_facts
+from evidence.bundle import (
+    FORMAT,
+    README,
+    Made,
+    manifest_bytes,
+    manifest_message,
+    reviewers_bytes,
+    root_bytes,
+    root_of,
+    sample_facts,
+)
 from evidence.logcheck import Indexed, Log, check
 from evidence.outcome import Code
 from evidence.report import page
@@ -46,7 +56,7 @@ def check_bundle(unpacked: Unpacked, key: VerifierKey) -> Log:
         log.found(Code.EXTRA, f"{name!a} is in the zip twice")
     for name in unpacked.packed:
         log.found(Code.ALTERED, f"{name!a} was packed again")
-    listed = _manifest(log, parts, key)
+    listed, made = _manifest(log, parts, key)
     for name, digest in sorted(listed.items()):
         if name in unpacked.packed:
             continue
@@ -57,7 +67,14 @@ def check_bundle(unpacked: Unpacked, key: VerifierKey) -> Log:
     if listed:
         for name in sorted(set(parts) - set(listed) - {MANIFEST}):
             log.found(Code.EXTRA, f"{name!a} was added")
-    if not log.findings:
+    if not log.findings and made.format != FORMAT:
+        log.found(
+            Code.CANNOT,
+            f"made by tallystick {made.release!a} in format {made.format}, and this one knows format {FORMAT}: the log"
+            " and the digests of all parts are right, but what follows from the entries was not made again; verify with"
+            " that release",
+        )
+    elif not log.findings:
         _agreement(log, parts, key)
     return log
 
@@ -87,27 +104,29 @@ def _numbered(parts: Mapping[str, bytes], prefix: str, suffix: str) -> dict[int,
     return found
 
 
-def _manifest(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> dict[str, str]:
-    """What it lists, or nothing where it is not the signed one."""
+def _manifest(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> tuple[dict[str, str], Made]:
+    """What it lists and who made it, or nothing where it is not the signed one."""
+    none = dict[str, str](), Made(FORMAT, "")
     raw = parts.get(MANIFEST)
     if raw is None:
         log.found(Code.MISSING, f"{MANIFEST} is missing")
-        return {}
+        return none
     try:
         said = json.loads(raw)
         listed = {str(name): str(digest) for name, digest in said["parts"].items()}
+        made = Made(int(said["format"]), str(said["release"])[:100])
         signature = base64.b64decode(said["signature"], validate=True)
-        same = manifest_bytes(key.name, listed, said["signature"]) == raw
-        check_signature(key.public, Domain.MANIFEST, manifest_message(key.name, listed), signature)
+        same = manifest_bytes(key.name, made, listed, said["signature"]) == raw
+        check_signature(key.public, Domain.MANIFEST, manifest_message(key.name, made, listed), signature)
     except BadSignature:
         log.found(Code.ALTERED, f"{MANIFEST} is not signed by the trusted key")
-        return {}
+        return none
     except _DAMAGE:
         log.found(Code.ALTERED, f"{MANIFEST} was damaged")
-        return {}
+        return none
     if not same:
         log.found(Code.ALTERED, f"{MANIFEST} is not written as it was")
-    return listed
+    return listed, made
 
 
 def _agreement(log: Log, parts: Mapping[str, bytes], key: VerifierKey) -> None:

@@ -14,6 +14,7 @@ from schemas.judging import Reviewer
 from seal import keyfiles
 from tallystick.recorded import Content, Recorded, as_json, masked
 from tallystick.terminal import fail
+from tallystick.version import VERSION
 
 
 def write(log: Recorded, query: Query, out: Path) -> None:
@@ -29,7 +30,7 @@ def write(log: Recorded, query: Query, out: Path) -> None:
         return as_json(text).encode() if content is Content.SHOWN else None
 
     keys = Keys(root, reviewers(log.config.policy))
-    made = build(log.store, log.shard, log.key, signer, query, keys, opener)
+    made = build(log.store, log.shard, log.key, signer, query, keys, opener, release=VERSION)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with temporary.open("xb") as f:

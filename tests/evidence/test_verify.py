@@ -10,7 +10,7 @@ import pytest
 
 from approvals.votes import cast
 from evidence import archive
-from evidence.bundle import CannotBuild, Keys, build, manifest
+from evidence.bundle import FORMAT, CannotBuild, Keys, Made, build, manifest
 from evidence.logcheck import Indexed
 from evidence.outcome import Code
 from evidence.population import count
@@ -68,6 +68,7 @@ HOLD, REQUEST = HoldId("hold-" + "0" * 32), ApprovalId("req-abcdefghijklmnop")
 COMMITMENT = bytes(32)
 REVIEWERS = (Reviewer("ann", ANN.public, ("dba",)),)
 QUERY = Query(0, 1_000_000, "seed", 2)
+MADE = Made(FORMAT, "")
 
 
 def exchange(number: int, result: Result = Result.EXECUTED, tag: str = "SELECT 1") -> Exchange:
@@ -167,10 +168,10 @@ def test_a_part_gone_is_missing_a_part_more_is_extra_an_entry_changed_is_named(t
     assert any("entry " in f.what or "batch 1" in f.what for f in said.findings)
 
 
-def signed(parts: dict[str, bytes], w: Writer) -> bytes:
+def signed(parts: dict[str, bytes], w: Writer, made: Made = MADE) -> bytes:
     """As whoever builds bundles could make one of these parts: with the log's key."""
     listed = {name: data for name, data in parts.items() if name != "manifest.json"}
-    return archive.pack(listed | {"manifest.json": manifest(listed, w.key, LOG)})
+    return archive.pack(listed | {"manifest.json": manifest(listed, w.key, LOG, made)})
 
 
 @pytest.mark.parametrize(
