@@ -5,9 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from approvals.votes import CLOCKS_APART_US, REVIEWING, Directory, DirectoryInvalid, Settled, Why, objection, settles
+from approvals.votes import (
+    CLOCKS_APART_US,
+    REVIEWING,
+    Directory,
+    DirectoryInvalid,
+    Open,
+    Settled,
+    Why,
+    objection,
+    settles,
+)
 from evidence.archive import Unpacked
 from evidence.bundle import (
     FORMAT,
@@ -20,6 +30,7 @@ from evidence.bundle import (
     root_of,
     sample_facts,
 )
+from evidence.in_force import InForce
 from evidence.logcheck import Indexed, Log, check
 from evidence.outcome import Code
 from evidence.report import page
@@ -219,20 +230,22 @@ def _votes(log: Log, parts: Mapping[str, bytes]) -> None:
     except (*_DAMAGE, DirectoryInvalid):
         log.found(Code.CANNOT, "keys/reviewers.json cannot be read: votes were not checked")
         return
-    requests, granted = _grants(log, directory)
+    in_force = InForce(log, directory)
+    requests, granted = _grants(log, in_force)
     _releases(log, granted)
-    _reviews(log, directory, requests, _alone(log, directory, requests))
+    _reviews(log, in_force, requests, _alone(log, in_force, requests))
 
 
 _Granted = dict[tuple[ApprovalId, bytes, int, bool], int]
 """Request, commitment, use and whether the glass was broken: until when."""
 
 
-def _grants(log: Log, directory: Directory) -> tuple[dict[ApprovalId, ApprovalRequest], _Granted]:
+def _grants(log: Log, in_force: InForce) -> tuple[dict[ApprovalId, ApprovalRequest], _Granted]:
     """In the log's order: a grant is held against what was asked and said before it, and not after."""
     requests: dict[ApprovalId, ApprovalRequest] = {}
     refused: dict[ApprovalId, str] = {}  # by whom
     granted: _Granted = {}
+    used = {(e.entry.body.request, e.entry.body.use) for e in log.entries if isinstance(e.entry.body, Released)}
     for e in log.entries:
         body = e.entry.body
         if isinstance(body, ApprovalRequest | Grant | Released) and not plain(body.request):
@@ -242,31 +255,28 @@ def _grants(log: Log, directory: Directory) -> tuple[dict[ApprovalId, ApprovalRe
             requests[body.request] = body
         elif isinstance(body, Vote) and body.choice in (Choice.DENY, Choice.REVOKE):
             asked = requests.get(body.request)
-            if asked is not None and _objection(e, body, directory, asked) is None:
+            if asked is not None and _objection(e, body, in_force, asked) is None:
                 refused[body.request] = body.reviewer
         elif isinstance(body, Grant):
             if body.request in refused:
                 log.found(Code.ALTERED, f"entry {e.index}: a grant after {refused[body.request]!a} had said no")
-            _grant(log, e.index, body, directory, requests.get(body.request), granted)
+            _grant(log, e.index, body, in_force, requests.get(body.request), granted, used)
     return requests, granted
 
 
 def _grant(
-    log: Log, index: int, body: Grant, directory: Directory, request: ApprovalRequest | None, granted: _Granted
+    log: Log,
+    index: int,
+    body: Grant,
+    in_force: InForce,
+    request: ApprovalRequest | None,
+    granted: _Granted,
+    used: Collection[tuple[ApprovalId, int]],
 ) -> None:
     if request is None:
         log.found(Code.MISSING, f"entry {index}: a grant without its approval request")
         return
-    said = settles(
-        body.request,
-        request.commitment,
-        body.votes,
-        directory,
-        request.rule,
-        request.subject,
-        body.at_us,
-        request.caused_by,
-    )
+    said = _settled(body, request, in_force)
     if isinstance(said, Settled) and said.approved and body.commitment == request.commitment:
         what = (body.request, body.commitment, body.use, said.break_glass)
         granted[what] = max(body.expires_us, granted.get(what, 0))
@@ -275,13 +285,27 @@ def _grant(
         return
     whys = [i.why for i in said.ignored]
     why = whys[0] if whys else "too few people"
-    if set(whys) == {Why.UNKNOWN}:
+    if set(whys) == {Why.UNKNOWN} and in_force.is_known(body.recorder, body.at_us):
+        # The approvals step knew of a reviewer before the gateway did, or after: the gateway lets nothing through.
+        if (body.request, body.use) in used:
+            log.found(Code.ALTERED, f"entry {index}: nobody in force at {body.recorder} approved this: {why}")
+    elif set(whys) == {Why.UNKNOWN}:
         # Somebody may have left since, and the log keeps what they signed. The list of today cannot tell.
         alone = any(vote.choice is Choice.BREAK_GLASS for vote in body.votes)
         granted[body.request, body.commitment, body.use, alone] = body.expires_us
         log.found(Code.CANNOT, f"entry {index}: by keys/reviewers.json the grant's votes do not count: {why}")
     else:
         log.found(Code.ALTERED, f"entry {index}: the grant's votes do not approve its request: {why}")
+
+
+def _settled(body: Grant, asked: ApprovalRequest, in_force: InForce) -> Open | Settled:
+    """By the directories that may have been in force at its gateway: the first that approves it, or the newest."""
+    votes, at_us = body.votes, body.at_us
+    found = [
+        settles(body.request, asked.commitment, votes, each, asked.rule, asked.subject, at_us, asked.caused_by)
+        for each in in_force.at(body.recorder, at_us)
+    ]
+    return next((said for said in found if isinstance(said, Settled) and said.approved), found[0])
 
 
 def _releases(log: Log, granted: _Granted) -> None:
@@ -308,20 +332,20 @@ def _releases(log: Log, granted: _Granted) -> None:
                 used.add((body.request, body.use))
 
 
-def _alone(log: Log, directory: Directory, requests: Mapping[ApprovalId, ApprovalRequest]) -> dict[ApprovalId, str]:
+def _alone(log: Log, in_force: InForce, requests: Mapping[ApprovalId, ApprovalRequest]) -> dict[ApprovalId, str]:
     """Who broke the glass of which request."""
     found: dict[ApprovalId, str] = {}
     for e in log.entries:
         body = e.entry.body
         if isinstance(body, Vote) and body.choice is Choice.BREAK_GLASS:
-            _counts(log, e, body, directory, requests.get(body.request), ())
+            _counts(log, e, body, in_force, requests.get(body.request), ())
             found[body.request] = body.reviewer
     return found
 
 
 def _reviews(
     log: Log,
-    directory: Directory,
+    in_force: InForce,
     requests: Mapping[ApprovalId, ApprovalRequest],
     alone: Mapping[ApprovalId, str],
 ) -> None:
@@ -331,27 +355,31 @@ def _reviews(
             by = (alone[body.request],) if body.request in alone else ()
             if not by:
                 log.found(Code.MISSING, f"entry {e.index}: a review of glass that nobody broke")
-            _counts(log, e, body, directory, requests.get(body.request), by)
+            _counts(log, e, body, in_force, requests.get(body.request), by)
 
 
 def _counts(
-    log: Log, e: Indexed, vote: Vote, directory: Directory, asked: ApprovalRequest | None, also: tuple[str, ...]
+    log: Log, e: Indexed, vote: Vote, in_force: InForce, asked: ApprovalRequest | None, also: tuple[str, ...]
 ) -> None:
     if asked is None:
         log.found(Code.MISSING, f"entry {e.index}: a vote without its approval request")
         return
-    why = _objection(e, vote, directory, asked, also)
+    why = _objection(e, vote, in_force, asked, also)
     if why is not None:
         code = Code.CANNOT if why is Why.UNKNOWN else Code.ALTERED
         log.found(code, f"entry {e.index}: the vote {vote.choice.value} does not count: {why}")
 
 
 def _objection(
-    e: Indexed, vote: Vote, directory: Directory, asked: ApprovalRequest, also: tuple[str, ...] = ()
+    e: Indexed, vote: Vote, in_force: InForce, asked: ApprovalRequest, also: tuple[str, ...] = ()
 ) -> Why | None:
-    behind = (*asked.caused_by, *also)
-    at_us = e.entry.time_us
-    return objection(vote, asked.request, asked.commitment, directory, asked.rule, asked.subject, at_us, behind)
+    """None where it counts by a directory that may have been in force where the request came from."""
+    behind, at_us = (*asked.caused_by, *also), e.entry.time_us
+    found = [
+        objection(vote, asked.request, asked.commitment, directory, asked.rule, asked.subject, at_us, behind)
+        for directory in in_force.of(asked.session, at_us)
+    ]
+    return None if None in found else found[0]
 
 
 def _reviewer(said: dict[str, object]) -> Reviewer:

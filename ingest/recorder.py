@@ -37,7 +37,7 @@ from ingest.settings import Durability
 from schemas.codec import encode
 from schemas.frames import ASKING, HEADER, FrameKind
 from schemas.ids import START
-from schemas.records import Beat, Boot, BootMark, Elided, PolicyInForce
+from schemas.records import Beat, Boot, BootMark, Elided, PolicyInForce, ReviewerInForce
 from seal.keyfiles import MaskerPublic
 from seal.sign import Signer
 
@@ -72,6 +72,7 @@ class Recorder:
         producer: Producer,
         version: str,
         policy: str,
+        reviewers: tuple[ReviewerInForce, ...] = (),
         *,
         epoch_s: float = EPOCH_S,
         beat_s: float = BEAT_S,
@@ -80,14 +81,15 @@ class Recorder:
         prune: Callable[[str, int], Awaitable[object]] | None = None,
     ) -> None:
         """`name` is `<gateway>.<worker>`; `directory` holds one folder a recorder; `version` is the program's,
-        `policy` that of the rules this boot screens by. Raises RecorderTaken.
+        `policy` that of the rules this boot screens by, `reviewers` those whose votes it takes. Raises RecorderTaken.
 
         `congested` is told when reading should stop, and go on. With `covered` (a consumer of that topic, in a
         group of its own) and `prune(recorder, epoch)` journal files go once the ledger has them.
         """
         self.recorder, self._place = identity(name, directory)
         self._lock = lock(self._place)
-        self._signer, self._masker, self._version, self._policy = signer, masker, version, policy
+        self._signer, self._masker, self._version = signer, masker, version
+        self._policy, self._reviewers = policy, reviewers
         self._epoch_s, self._beat_s = epoch_s, beat_s
         self._tell_congested = congested
         self._loop = asyncio.get_running_loop()
@@ -131,7 +133,7 @@ class Recorder:
         self._turn()
         await self._beats.boot(
             Boot(self.recorder, self.boot, left.boot, *left.end, self._version, started),
-            PolicyInForce(self._policy, self.recorder, started),
+            PolicyInForce(self._policy, self.recorder, started, self._reviewers),
         )
         self._tasks.append(asyncio.create_task(self._beat()))
         if self._coverage:

@@ -827,10 +827,22 @@ class KeyEnrolled:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewerInForce:
+    """One of those whose votes count where a policy is in force: as `schemas.judging.Reviewer`."""
+
+    name: str
+    public_key: bytes
+    groups: tuple[str, ...]
+    identities: tuple[str, ...]
+    break_glass: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyInForce:
     version: str  # SHA-256 of the policy file, 16 hex digits
     by: str  # recorder or worker that loaded it
     at_us: int
+    reviewers: tuple[ReviewerInForce, ...] = ()  # none: the policy has none, or the writer is of before it said so
 
 
 LeafBody = Union[

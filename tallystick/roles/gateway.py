@@ -15,7 +15,7 @@ from bus.topics import COVERED, GRANTS
 from ingest.gateway import Gateway
 from ingest.recorder import Recorder
 from ingest.suspensions import Suspensions
-from schemas.records import Refusing
+from schemas.records import Refusing, ReviewerInForce
 from seal import keyfiles
 from tallystick.backends import now_us, open_bus
 from tallystick.config import Config
@@ -54,6 +54,7 @@ async def gateway(config: Config, chosen: GatewayConfig, say: Say, stop: asyncio
         bus.producer(),
         VERSION,
         rules.version,
+        tuple(ReviewerInForce(r.name, r.public_key, r.groups, r.identities, r.break_glass) for r in rules.reviewers),
         congested=congested,
         covered=await bus.consumer(f"gateway-{chosen.name}", [COVERED]),
         prune=prune,

@@ -23,7 +23,17 @@ from ledger.export import export
 from ledger.note import Checkpoint, open_checkpoint
 from ledger.store import FileStore
 from ledger.writer import Writer
-from schemas.ids import AlertId, ApprovalId, HoldId, Position, RecorderId, SessionId, Source, SuspensionId
+from schemas.ids import (
+    AlertId,
+    ApprovalId,
+    HoldId,
+    Position,
+    RecorderId,
+    SessionId,
+    Source,
+    SuspensionId,
+    beats_source,
+)
 from schemas.judging import Reviewer
 from schemas.records import (
     Alert,
@@ -46,6 +56,7 @@ from schemas.records import (
     LedgerAdopted,
     LedgerAlive,
     LedgerEntry,
+    PolicyInForce,
     Released,
     Result,
     Scope,
@@ -99,7 +110,10 @@ def bodies(voter: Signer = ANN, enrolled: KeyEnrolled | None = None) -> list[obj
 
 
 def entries(all_bodies: list[object]) -> list[LedgerEntry]:
-    return [LedgerEntry(JOURNAL, Position(1, n, 0), n, body=b) for n, b in enumerate(all_bodies)]  # type: ignore[arg-type]
+    def of(body: object) -> Source:
+        return beats_source(GATEWAY) if isinstance(body, PolicyInForce) else JOURNAL
+
+    return [LedgerEntry(of(b), Position(1, n, 0), n, body=b) for n, b in enumerate(all_bodies)]  # type: ignore[arg-type]
 
 
 def ledger(place: Path, all_bodies: list[object]) -> Writer:

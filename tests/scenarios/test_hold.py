@@ -177,7 +177,9 @@ def _ledger_agrees(deployment: Deployment) -> None:
     assert {h.hold for h in holds} == set(answered) | gone
     assert {b.hold for b in bodies if isinstance(b, HoldGone) and b.why == "kept"} == {b.hold for b in released}
     policy = rules.parse((deployment.place / "policy.yaml").read_text()).version
-    assert {b.version for b in bodies if isinstance(b, PolicyInForce)} == {policy}, "the rules in force are on record"
+    in_force = [b for b in bodies if isinstance(b, PolicyInForce)]
+    assert {b.version for b in in_force} == {policy}, "the rules in force are on record"
+    assert {r.name for b in in_force for r in b.reviewers} == {"alice"}, "and who may approve"
     assert {b.policy_version for b in bodies if isinstance(b, SessionOpened)} == {policy}
     assert [b.choice.value for b in bodies if isinstance(b, Vote)] == ["deny", "approve", "approve"]
     executed = [(b, text) for b, text in deployment.commands() if b.hold and b.result is Result.EXECUTED]

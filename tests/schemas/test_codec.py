@@ -113,6 +113,11 @@ OLD: dict[str, tuple[str, Any]] = {
         "c3014c0ef23b5173d74c0e73686172643a30020406082a02760462790a",
         LedgerEntry(Source("shard:0"), Position(1, 2, 3), 4, body=PolicyInForce("v", "by", 5)),
     ),
+    "LedgerEntry-5": (
+        "c301bb36b8bc562a5cce0e73686172643a30020406082a02760462790a",
+        LedgerEntry(Source("shard:0"), Position(1, 2, 3), 4, body=PolicyInForce("v", "by", 5)),
+    ),
+    "PolicyInForce-1": ("c301b9272c66f9bb8a2d02760462790a", PolicyInForce("v", "by", 5)),
     "LedgerEntry-3": (
         "c30111cb8d7611d24591027302040608100a7265712d310c686f6c642d310a722f312f310463690464621470726f64756374696f6e0263"
         "06646261020664626100047801a001086869676802025300020c64656c65746502740002040a722f312f310268",
