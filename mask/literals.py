@@ -19,11 +19,11 @@ from itertools import pairwise
 from mask import sql_bodies
 from mask.fields import Names
 from mask.kinds import Finding, Kind
-from mask.replace import Counts, Replaced, replaced
-from mask.search import SHORTEST_WORD, Search
+from mask.replace import Counts, Replaced, replaced, spliced
+from mask.search import SHORTEST, SHORTEST_WORD, Search, TooMuch
 from mask.sql_calls import NAMING
 from mask.sql_names import Named, named
-from mask.tokens import Tokens, is_masked
+from mask.tokens import WHOLE, Tokens, is_masked
 from schemas.judging import FieldAction
 from wire.postgres.blind import LONGEST, blind
 from wire.postgres.grammar import LiteralKind, Span, Tree, Unparsable, literals, parse
@@ -42,13 +42,16 @@ _ARGUMENTS = re.compile(r"\s*+(?:,|\|\|)\s*+")
 _CONCAT = re.compile(r"\b(?:concat|concat_ws|format|textcat)\s*+\(\s*+\Z", re.IGNORECASE)
 _LONGEST_CALL = 40  # characters: longer only where somebody put blanks into it
 _TAG = re.compile(r"\$[^$]*+\$")
-_QUOTE = re.compile(r"(\\[\\'])|''|'(?:\s|--[^\n]*+\n)++'")  # the last goes on in another line
+_QUOTE = re.compile(r"()''|'(?:\s|--[^\n]*+\n)++'")  # the last goes on in another line
+_QUOTE_OF_ESCAPES = re.compile(r"(\\[\\'])|" + _QUOTE.pattern[2:])
 _ESCAPED = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _UNICODE = re.compile(
     r"""U&(?:'((?:[^']++|''|'(?:\s|--[^\n]*+\n)++')*+)'|"((?:[^"]++|"")*+)")(.*)""", re.DOTALL | re.IGNORECASE
 )
 _UESCAPE = re.compile(r"\s*+uescape\s*+'.'", re.IGNORECASE | re.DOTALL)
-_BODY = re.compile(r"\s*+(?:([A-Za-z]++)|/\*|--|<<|\()")
+_MARKED = re.compile("uescape", re.IGNORECASE)  # a name may have other escapes than backslashes
+_POINT = re.compile(r"\.(?!\.)[0-9_]*+")
+_BODY = re.compile(r"\s*+(?:([A-Za-z]++)|/\*|--|<<|[(;#])")
 _SAID_OTHERWISE = re.compile("[A-Za-z_]")  # a number in another base, with an exponent, or in groups
 _LARGEST = 256  # bits of a number in another base that is looked at: a card has 63
 _PLACES = 60  # and decimal places of one with an exponent
@@ -80,7 +83,8 @@ def mask_sql(sql: str, search: Search, tokens: Tokens, counts: Counts) -> str:
 
 def _asks(search: Search, sql: str) -> bool:
     """Whether a name in this text may have a say."""
-    return search.fields.hides or search.fields.speaks_of(sql) or NAMING.search(sql) is not None
+    fields = search.fields
+    return fields.hides or fields.speaks_of(sql) or NAMING.search(sql) is not None or _MARKED.search(sql) is not None
 
 
 def parameter_names(tree: Tree) -> dict[int, Names]:
@@ -119,7 +123,7 @@ class _Statement:
         around = [(s.start, s.end) for s in self._spans if s.kind is not LiteralKind.NUMBER or s.start in done]
         rest = self._search.all(self._sql, names=False, around=around)
         self._counts.add(rest)
-        changed += ((each.start, each.end, self._rest(each)) for each in rest)
+        changed += (self._rest(each) for each in rest)
         parts: list[str] = []
         at = 0
         for start, end, shown in sorted(changed):
@@ -127,10 +131,27 @@ class _Statement:
             at = end
         return "".join((*parts, self._sql[at:]))
 
-    def _rest(self, place: Replaced) -> str:
-        """In a name the token alone; numbers (`4111-1111-1111-1111`) become a string."""
-        token = self._tokens.of(place.finding)
-        return _quoted(token) if self._sql[place.start].isdigit() else token
+    def _rest(self, place: Replaced) -> tuple[int, int, str]:
+        """In a name the token alone; numbers (`4111-1111-1111-1111`) become a string, with their points."""
+        start, end, token = place.start, place.end, self._tokens.of(place.finding)
+        if not self._sql[start].isdigit():
+            return start, end, token
+        if self._sql[start - 1 : start] == "." and self._sql[start - 2 : start - 1] != ".":
+            start -= 1
+        if point := _POINT.match(self._sql, end):
+            end = point.end()
+        return start, end, _quoted(token)
+
+    def constants(self, across: list[Replaced]) -> str:
+        """With what is found across their ends, and all those masked that it does not touch."""
+        changed = [(each.start, each.end, self._tokens.of(each.finding)) for each in across]
+        self._counts.add(across)
+        ends = [each.end for each in across]
+        for group in self._groups():
+            nth = bisect_right(ends, group[0].start)
+            if nth == len(across) or across[nth].start >= group[-1].end:
+                changed += self._group(group)
+        return spliced(self._sql, sorted(changed))
 
     def _groups(self) -> Iterator[list[Span]]:
         """Strings that the statement joins, together; all else one by one."""
@@ -156,9 +177,8 @@ class _Statement:
         start, end = group[0].start, group[-1].end
         if len(group) > 1:
             whole = "".join(content(self._sql[span.start : span.end]) for span in group)
-            if not any(map(self._ruled, group)) and (places := self._search.all(whole)):
-                self._counts.add(places)
-                yield start, end, _quoted(replaced(whole, places, self._tokens))
+            if not any(map(self._ruled, group)) and (shown := self._said(_quoted(whole), whole)) != _quoted(whole):
+                yield start, end, shown
                 return
         for span in group:
             written = self._sql[span.start : span.end]
@@ -177,19 +197,32 @@ class _Statement:
         text = written
         if span.kind is LiteralKind.STRING or _UNICODE.match(written):  # SET x = U&"…" is a setting
             text = content(written)
-            if has_words_between(written):
+            if self._is_unclear(written, text):
                 self._counts.withheld += 1
                 return _quoted(self._tokens.withheld(text))
-            if written.startswith("$"):
-                written = self._tagged(written, text)
+        dollars = written.startswith("$")
+        if dollars:
+            written = self._tagged(written, text)
         ruling = self._search.fields.judge(self._names.constants.get(span.start, ()))
         if ruling is not None and text:
             return self._by_rule(written, text, ruling.action, ruling.kind)
         if span.kind is LiteralKind.NUMBER:
             return self._number(written)
-        if self._depth < DEPTH and (written.startswith("$") or _is_command(text)):
+        return self._said(written, text, body=dollars)
+
+    def _said(self, written: str, text: str, *, body: bool = False) -> str:
+        if self._depth < DEPTH and (body or _is_command(text)):
             return self._body(written, text)
         return self._text(written, text)
+
+    def _is_unclear(self, written: str, text: str) -> bool:
+        """Something stands before the UESCAPE, or is read by who does not know of it: `U&'4111-1111…' UESCAPE '-'`."""
+        match = _UNICODE.fullmatch(written)
+        if match is None or not match[3]:
+            return False
+        if not _UESCAPE.fullmatch(match[3]):
+            return True
+        return bool(self._search.all(match[1] or match[2])) and not self._search.all(text)
 
     def _number(self, written: str) -> str:
         """Plain ones are searched with what stands around them."""
@@ -202,7 +235,7 @@ class _Statement:
 
     def _name(self, written: str) -> str:
         text = content(written)
-        if has_words_between(written):
+        if self._is_unclear(written, text):
             self._counts.withheld += 1
             return _as_name(self._tokens.withheld(text))
         places = self._search.all(text, names=False)
@@ -212,13 +245,13 @@ class _Statement:
     def _tagged(self, written: str, text: str) -> str:
         """With another tag where this one tells something."""
         tag = _tag(written)[1:-1]
-        if len(tag) < SHORTEST_WORD:
+        if len(tag) < (SHORTEST_WORD if tag.isascii() and tag.isalnum() else SHORTEST):
             return written
         places = self._search.all(tag) or self._search.all(_NO_DIGITS.sub(" ", tag))
         self._counts.add(places)
         if not places:
             return written
-        return _quoted(text) if "$$" in text or text.endswith("$") else f"$${text}$$"
+        return _quoted(text) if self._depth or "$$" in text or text.endswith("$") else f"$${text}$$"
 
     def _by_rule(self, written: str, text: str, action: FieldAction, kind: Kind) -> str:
         if action is FieldAction.KEEP:
@@ -256,15 +289,22 @@ class _Statement:
             spans = literals(text)
         except Unparsable:
             return self._text(written, text)
+        spans = _without_masked(text, spans)
         dollars = written.startswith("$")
         found = self._search.all(text, names=not dollars)
-        if not all(_in_one(each, spans) for each in found):
-            return self._text(written, text)
-        names = _names_of(text, spans) if _asks(self._search, text) else Named()
-        inner = _Statement(text, spans, names, self._search, self._tokens, self._counts, self._depth + 1).masked()
-        if dollars:
-            return f"{_tag(written)}{inner}{_tag(written)}"
-        return self._text(written if inner == text else _quoted(inner), inner)  # it may be no command, after all
+        across = [each for each in found if not _in_one(each, spans)]
+        try:
+            names = _names_of(text, spans) if _asks(self._search, text) else Named()
+        except TooMuch:
+            if dollars:
+                raise
+            self._counts.withheld += 1  # it may be no command: a page of prose has many a `with`
+            return _quoted(self._tokens.withheld(text))
+        body = _Statement(text, spans, names, self._search, self._tokens, self._counts, self._depth + 1)
+        inner = body.constants(across) if across else body.masked()
+        if inner != text:
+            written = f"{_tag(written)}{inner}{_tag(written)}" if dollars else _quoted(inner)
+        return written if dollars and not across else self._text(written, inner)  # it may be no command, after all
 
 
 def _is_command(text: str) -> bool:
@@ -288,6 +328,16 @@ def _value(written: str) -> str:
     except InvalidOperation:
         return written
     return format(number, "f") if abs(number.adjusted()) <= _PLACES else plain
+
+
+def _without_masked(text: str, spans: list[Span]) -> list[Span]:
+    """Without the number in `withheld:7:…` where that stands in no constant."""
+    masked = [match.span() for match in WHOLE.finditer(text)]
+    if not masked:
+        return spans
+    starts = [start for start, _ in masked]
+    places = [bisect_right(starts, span.start) - 1 for span in spans]
+    return [span for nth, span in zip(places, spans, strict=True) if nth < 0 or masked[nth][1] < span.end]
 
 
 def _in_one(place: Replaced, spans: list[Span]) -> bool:
@@ -315,12 +365,6 @@ def _as_name(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def has_words_between(written: str) -> bool:
-    """Whether there is more than blanks between a constant or name and the UESCAPE that is said of it."""
-    match = _UNICODE.fullmatch(written)
-    return match is not None and match[3] != "" and not _UESCAPE.fullmatch(match[3])
-
-
 def content(written: str) -> str:
     """What a string constant or name says (PostgreSQL, section 4.1.2), near enough to be searched."""
     first = written[:1].lower()
@@ -334,12 +378,12 @@ def content(written: str) -> str:
             lambda match: _character(int(match[1] or match[2], 16)) if match[3] is None else match[3], text
         )
     quote = written.find("'")
-    text = _unquoted(written[quote + 1 : -1])
-    return _ESCAPED.sub(_unescape, text) if first == "e" else text
+    text = written[quote + 1 : -1]
+    return _ESCAPED.sub(_unescape, _unquoted(text, _QUOTE_OF_ESCAPES)) if first == "e" else _unquoted(text)
 
 
-def _unquoted(text: str) -> str:
-    return _QUOTE.sub(lambda match: match[1] or ("'" if match[0] == "''" else ""), text)
+def _unquoted(text: str, quote: re.Pattern[str] = _QUOTE) -> str:
+    return quote.sub(lambda match: match[1] or ("'" if match[0] == "''" else ""), text)
 
 
 @lru_cache(maxsize=16)

@@ -20,12 +20,12 @@ _DIGITS = frozenset((Kind.CARD, Kind.SSN))
 _ANY_CASE = frozenset((Kind.EMAIL, Kind.IBAN))
 
 
-_MASKED = re.compile(rf"tok:[a-z_]{{2,20}}:[a-z2-7]{{{_TOKEN}}}|withheld:[0-9]{{1,9}}(?::[a-z2-7]{{{_DIGEST}}})?")
+WHOLE = re.compile(rf"tok:[a-z_]{{2,20}}:[a-z2-7]{{{_TOKEN}}}|withheld:[0-9]{{1,9}}(?::[a-z2-7]{{{_DIGEST}}})?")
 
 
 def is_masked(text: str) -> bool:
     """Whether this is nothing but what stands in the place of a value: masked again it stays."""
-    return text.startswith(("tok:", "withheld:")) and _MASKED.fullmatch(text) is not None
+    return text.startswith(("tok:", "withheld:")) and WHOLE.fullmatch(text) is not None
 
 
 class Tokens:

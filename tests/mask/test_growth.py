@@ -140,6 +140,8 @@ COMMANDS: dict[str, Callable[[int], str]] = {
     "quotes in quotes": lambda size: "SELECT '" + "select ''select select a;; ''; " * (size // 50)
     + "'",
     "openings in quotes": lambda size: "SELECT '" + "/*" * (size // 2) + "'",
+    "signs": lambda size: "SELECT " + "+" * size + "1",
+    "signs in quotes": lambda size: "SELECT 'select " + "+-" * (size // 2) + "1'",
     "marked escapes": lambda size: "SELECT " + ", ".join(["U&'!0034' UESCAPE '!'"] * (size // 23)),
     "one marked string": lambda size: "SELECT U&'" + "!0034''!!" * (size // 9) + "' UESCAPE '!'",
     "lines of a marked string": lambda size: "SELECT U&'" + "!0034'\n'" * (size // 8) + "' UESCAPE '!'",

@@ -81,6 +81,28 @@ SECRETS: list[tuple[str, str, str, str | None]] = [
      "hunter2", "password"),
     ("command for another server", "SELECT dblink_exec('c', 'ALTER ROLE x PASSWORD ''hunter2''')",
      "hunter2", "password"),
+    ("body behind a semicolon", "SELECT dblink_exec('c', '; INSERT INTO t (password) VALUES (''hunter2'')')",
+     "hunter2", "password"),
+    ("body behind an option", "DO '#variable_conflict error\nBEGIN INSERT INTO t (password) VALUES (''hunter2''); END'",
+     "hunter2", "password"),
+    ("joined body", "DO $$ BEGIN EXECUTE 'INSERT INTO t (password) ' || 'VALUES (''hunter2'')'; END $$",
+     "hunter2", "password"),
+    ("beside an address in a name",
+     "DO $$ BEGIN CREATE ROLE \"bob@example.com\"; INSERT INTO t (password) VALUES ('hunter2'); END $$",
+     "hunter2", "password"),
+    ("beside a card of numbers",
+     "DO 'BEGIN INSERT INTO t (password) VALUES (''hunter2''); x := 4111-1111-1111-1111; END'",
+     "hunter2", "password"),
+    ("escapes in a string in a body", r"DO 'BEGIN INSERT INTO t (a, password) VALUES (E''\'''', ''hunter2''); END'",
+     "hunter2", "password"),
+    ("marked escapes in the name of a column", "UPDATE t SET U&\"!0073sn\" UESCAPE '!' = '536904399'",
+     "536904399", "ssn"),
+    ("card in marked escapes", "SELECT U&'4111-1111-1111-1111' UESCAPE '-'", "4111", None),
+    ("card in a name's marked escapes", "SELECT 1 AS U&\"4111-1111-1111-1111\" UESCAPE '-'", "4111", None),
+    ("card behind a point", "SELECT .4111111111111111", "4111111111111111", "card"),
+    ("card before a point", "SELECT 4111111111111111., 4111111111111111.50", "4111111111111111", "card"),
+    ("tag in dollars", "DO $$ BEGIN x := $c4111111111111111$x$c4111111111111111$; END $$", "11111111", "card"),
+    ("short tag of full width", "SELECT $５３６－９０－４３９９$x$５３６－９０－４３９９$", "４３９９", "ssn"),
     ("JSON in a body in quotes", "DO 'BEGIN PERFORM f(''{\"ssn\": \"536904399\"}''); END'", "536904399", "ssn"),
     ("dollars", "SELECT $$bob@example.com$$", "bob@example.com", "email"),
     ("tagged dollars", "SELECT $a$ it's bob@example.com $a$", "bob@example.com", "email"),
@@ -251,3 +273,19 @@ def test_data_that_begins_as_a_command_stays_what_it_is() -> None:
     assert "4111111111111111" not in text
     assert "536904399" not in text
     assert text.endswith(""""of": "bob''s"}'""")
+
+
+def test_a_page_of_prose_that_begins_as_a_command_costs_itself_alone() -> None:
+    prose = "Set your token. " + "With this update you may call, create and execute it with care. " * 50
+    shown = MASKER.sql(f"INSERT INTO logs (n, a) VALUES (42, '{prose}')").text
+    assert shown.startswith("INSERT INTO logs (n, a) VALUES (42, 'withheld:")
+
+
+def test_a_backslash_before_quotes_stays_one() -> None:
+    shown = MASKER.sql(r"SELECT 'it\''s bob@example.com'").text
+    assert shown.startswith(r"SELECT 'it\''s tok:email:")
+
+
+def test_a_value_of_a_name_that_is_masked_in_text_is_masked_once() -> None:
+    once = MASKER.sql("DO 'DECLARE password text := a+b; BEGIN EXECUTE 1; END'").text
+    assert MASKER.sql(once).text == once

@@ -341,8 +341,8 @@ def _encoded(sql: str) -> bytes:
         raise Unparsable(f"text over {MAX_TEXT} bytes")
     if b"\0" in raw:  # C would stop reading here, and judge less than there is
         raise Unparsable("a zero byte", sql.index("\0"))
-    if raw.count(b"/*") > _FEW and _reread(raw) > MOST_REREAD:
-        raise Unparsable("comments opened among too many operators")
+    if (raw.count(b"/*") > _FEW or b"++" in raw or b"+-" in raw) and _reread(raw) > MOST_REREAD:
+        raise Unparsable("too many operators in one place")
     return raw
 
 
@@ -352,8 +352,9 @@ _OPERATORS = re.compile(rb"[-~!@#^&|`?+*/%<>=]{64,}")
 
 def _reread(raw: bytes) -> int:
     """Characters that PostgreSQL's scanner reads again: at each `/*` it reads to the end of the operators' characters
-    that it stands in, and goes back (scan.l, xcstart). A megabyte of `/*` took it a quarter of an hour."""
-    return sum(len(run) * run.count(b"/*") for run in _OPERATORS.findall(raw))
+    that it stands in, and goes back (scan.l, xcstart), and at each `+` and `-` of them that end in such (operator).
+    A megabyte of `/*` took it a quarter of an hour, 64 KB of `+` half a minute."""
+    return sum(len(run) * (run.count(b"/*") + 2 * run.count(b"+")) for run in _OPERATORS.findall(raw))
 
 
 def _position(raw: bytes, cursor: int) -> int:
