@@ -303,7 +303,8 @@ class _Statement:
         body = _Statement(text, spans, names, self._search, self._tokens, self._counts, self._depth + 1)
         inner = body.constants(across) if across else body.masked()
         if inner != text:
-            written = f"{_tag(written)}{inner}{_tag(written)}" if dollars else _quoted(inner)
+            tag = _tag(written)  # which may have stood in it as `\0024`
+            written = f"{tag}{inner}{tag}" if dollars and tag not in f"{inner}$" else _quoted(inner)
         return written if dollars and not across else self._text(written, inner)  # it may be no command, after all
 
 

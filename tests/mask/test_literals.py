@@ -102,6 +102,8 @@ SECRETS: list[tuple[str, str, str, str | None]] = [
     ("card behind a point", "SELECT .4111111111111111", "4111111111111111", "card"),
     ("card before a point", "SELECT 4111111111111111., 4111111111111111.50", "4111111111111111", "card"),
     ("tag in dollars", "DO $$ BEGIN x := $c4111111111111111$x$c4111111111111111$; END $$", "11111111", "card"),
+    ("tag of dollars in escapes", "DO $a$ BEGIN x := U&'\\0024a\\0024 bob@example.com'; END $a$", "bob@example.com",
+     "email"),
     ("short tag of full width", "SELECT $５３６－９０－４３９９$x$５３６－９０－４３９９$", "４３９９", "ssn"),
     ("JSON in a body in quotes", "DO 'BEGIN PERFORM f(''{\"ssn\": \"536904399\"}''); END'", "536904399", "ssn"),
     ("dollars", "SELECT $$bob@example.com$$", "bob@example.com", "email"),

@@ -185,6 +185,14 @@ def test_comments_that_the_scanner_reads_once_are_read() -> None:
         parse("DO $$ begin " + "/*" * 3000 + "*/" * 3000 + " end $$")
 
 
+def test_signs_that_the_scanner_reads_one_by_one_are_refused() -> None:
+    """From each `+` it reads to the last of them: 64 KB took it 24 s."""
+    for signs in ("+", "+-", "-+"):
+        with pytest.raises(Unparsable, match="signs"):
+            literals("SELECT " + signs * 3000 + "1")
+    assert len(literals("SELECT " + "+" * 1000 + "1 -- " + "-" * 100_000)) == 2
+
+
 def test_depth_is_refused_by_the_tree_alone_and_width_is_not() -> None:
     assert parse("SELECT 1" + "+1" * 200)
     with pytest.raises(Unparsable, match="deep"):

@@ -342,7 +342,7 @@ def _encoded(sql: str) -> bytes:
     if b"\0" in raw:  # C would stop reading here, and judge less than there is
         raise Unparsable("a zero byte", sql.index("\0"))
     if (raw.count(b"/*") > _FEW or b"++" in raw or b"+-" in raw) and _reread(raw) > MOST_REREAD:
-        raise Unparsable("too many operators in one place")
+        raise Unparsable("comments or signs among too many operators")
     return raw
 
 
