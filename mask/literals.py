@@ -211,8 +211,12 @@ class _Statement:
         return self._said(written, text, body=dollars)
 
     def _said(self, written: str, text: str, *, body: bool = False) -> str:
-        if self._depth < DEPTH and (body or _is_command(text)):
-            return self._body(written, text)
+        if body or _is_command(text):
+            if self._depth < DEPTH:
+                return self._body(written, text)
+            if _asks(self._search, text) and not is_masked(text):
+                self._counts.withheld += 1
+                return _quoted(self._tokens.withheld(text))
         return self._text(written, text)
 
     def _is_unclear(self, written: str, text: str) -> bool:

@@ -291,3 +291,14 @@ def test_a_backslash_before_quotes_stays_one() -> None:
 def test_a_value_of_a_name_that_is_masked_in_text_is_masked_once() -> None:
     once = MASKER.sql("DO 'DECLARE password text := a+b; BEGIN EXECUTE 1; END'").text
     assert MASKER.sql(once).text == once
+
+
+def test_what_is_deeper_than_bodies_are_read_is_withheld_where_names_may_speak_of_it() -> None:
+    for depth, shown in ((3, "withheld:7:"), (4, "withheld:49:"), (5, "withheld:56:")):
+        sql = "INSERT INTO t (a, password) VALUES (1, 'hunter2')"
+        for _ in range(depth):
+            sql = "DO '" + sql.replace("'", "''") + "'"
+        once = str(MASKER.sql(sql).text)
+        assert "hunter2" not in once
+        assert shown in once
+        assert MASKER.sql(once).text == once
