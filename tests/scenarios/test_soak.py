@@ -207,7 +207,7 @@ def _scanned(
         folder = place / what.replace(" ", "-")
         folder.mkdir()
         print(f"{what}: {write(folder)} characters are scanned by {', '.join(scanners.scans)}")
-        yield from scanning.leaks(scanners.find(folder), needles)
+        yield from scanning.leaks(scanners.find(folder), needles, folder)
 
 
 @pytest.mark.full
@@ -219,7 +219,7 @@ def test_each_scanner_finds_what_lies_open(tmp_path: Path) -> None:
     folder.mkdir()
     assert write_runs([open_file], folder)
     scanners = Scanners()
-    found = scanning.leaks(scanners.find(folder), planting.all_needles(values))
+    found = scanning.leaks(scanners.find(folder), planting.all_needles(values), folder)
     assert {each.scanner for each in found} == set(scanners.scans)
     assert len({each.type for each in found}) > 7, found
 
