@@ -68,7 +68,8 @@ class Postgres:
 
 PORTS = range(10_000, 32_768)
 """Below those that Linux gives to connections: one of these is ours until we listen, as good as surely. Of the others,
-a client that asks a server again and again until it listens may be given the server's own port, and meet itself."""
+a client that asks a server again and again until it listens may be given the server's own port, and meet itself; and
+nobody takes a port of these while a killed server is down."""
 
 
 def free_port() -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -13,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tallystick.demo_postgres import free_port
+
 START_S = 90
 STOP_S = 30
-PORTS = range(10_000, 32_768)
-"""Below the ports that systems give to outgoing connections: nobody takes ours while a killed server is down."""
 KEEPER = 'read -r _; kill -9 "$1"'
 """Waits for the end of its input, which is our death by whatever signal, and then kills the server."""
 
@@ -128,16 +126,8 @@ class Server:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    found: list[int] = []
+    """Ports of loopback that nobody listens on now, each another."""
+    found: dict[int, None] = {}
     while len(found) < count:
-        port = random.choice(PORTS)
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found
+        found[free_port()] = None
+    return list(found)
